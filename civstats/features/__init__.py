@@ -1,0 +1,1 @@
+"""Features: known ahead (`known`) and from the past (`history`)."""

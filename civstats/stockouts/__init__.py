@@ -1,0 +1,1 @@
+"""Stockouts: simulated by mechanism, detected from sales."""
