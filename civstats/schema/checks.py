@@ -26,7 +26,9 @@ def check_level(level: Sequence[float] | float) -> list[float]:
     """
     levels = [level] if isinstance(level, (int, float)) else list(level)
     if not levels:
-        raise CivstatsError("level is empty: give at least one interval level in percent, such as 80")
+        raise CivstatsError(
+            "level is empty: give at least one interval level in percent, such as 80"
+        )
     for x in levels:
         if isinstance(x, bool) or not isinstance(x, (int, float)) or not math.isfinite(x):
             raise CivstatsError(f"level must hold numbers in percent, but got {x!r}")
@@ -51,7 +53,9 @@ def check_share(name: str, value: float, *, closed: bool = True) -> float:
 def check_treatment(treatment: str, allowed: Iterable[str] = TREATMENTS, model: str = "") -> str:
     """Return the treatment, or raise: unknown names and treatments a model cannot honour."""
     if treatment not in TREATMENTS:
-        raise CivstatsError(f"treatment must be one of {', '.join(TREATMENTS)}, but got {treatment!r}")
+        raise CivstatsError(
+            f"treatment must be one of {', '.join(TREATMENTS)}, but got {treatment!r}"
+        )
     allowed = tuple(allowed)
     if treatment not in allowed:
         raise CivstatsError(

@@ -71,7 +71,9 @@ def parse_alias(column: str) -> tuple[str, str]:
     """
     model, _, treatment = column.rpartition("_")
     if not model or treatment not in TREATMENTS:
-        raise ValueError(f"{column!r} is not of the form model_treatment, treatment in {TREATMENTS}")
+        raise ValueError(
+            f"{column!r} is not of the form model_treatment, treatment in {TREATMENTS}"
+        )
     return model, treatment
 
 

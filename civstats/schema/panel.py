@@ -54,7 +54,9 @@ class SeriesIndex:
 def series_index(panel: pd.DataFrame) -> SeriesIndex:
     """Index the series of a validated panel (contiguous and sorted by series and time)."""
     codes = panel[ID].cat.codes.to_numpy()
-    starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.empty(0, int)
+    starts = (
+        np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]]) if len(codes) else np.empty(0, int)
+    )
     ends = np.r_[starts[1:], len(codes)] if len(codes) else np.empty(0, int)
     return SeriesIndex(pd.Index(panel[ID].cat.categories[codes[starts]]), starts, ends)
 
@@ -141,7 +143,9 @@ def _canonical(panel: pd.DataFrame) -> pd.DataFrame:
             f"panel['{DS}'].dt.tz_localize(None)"
         )
     if not pd.api.types.is_datetime64_dtype(frame[DS]):
-        raise PanelError(f"{DS} must be datetime64, but is {frame[DS].dtype}; use pandas.to_datetime")
+        raise PanelError(
+            f"{DS} must be datetime64, but is {frame[DS].dtype}; use pandas.to_datetime"
+        )
     frame[DS] = frame[DS].astype("datetime64[ns]")
     for column, label in ((ID, "identifier"), (DS, "date")):
         n = int(frame[column].isna().sum())
@@ -227,12 +231,18 @@ def _column_problems(frame: pd.DataFrame) -> list[str]:
             if column in frame.columns:
                 x = frame[column].to_numpy()
                 problems += _count(
-                    frame, (x < 0) | np.isinf(x), f"with negative or infinite {column}", "mend the source"
+                    frame,
+                    (x < 0) | np.isinf(x),
+                    f"with negative or infinite {column}",
+                    "mend the source",
                 )
         if IN_STOCK_SHARE in frame.columns:
             share = frame[IN_STOCK_SHARE].to_numpy()
             problems += _count(
-                frame, ~((share >= 0) & (share <= 1)), f"with {IN_STOCK_SHARE} outside [0, 1]", "clip it"
+                frame,
+                ~((share >= 0) & (share <= 1)),
+                f"with {IN_STOCK_SHARE} outside [0, 1]",
+                "clip it",
             )
     return problems
 
@@ -254,7 +264,9 @@ def _stock_problems(frame: pd.DataFrame) -> list[str]:
     if STOCK not in frame.columns:
         return []
     y, stock = frame[Y].to_numpy(), frame[STOCK].to_numpy()
-    problems = _count(frame, y > stock, f"sold more than {STOCK}", "stock is what could be sold that day")
+    problems = _count(
+        frame, y > stock, f"sold more than {STOCK}", "stock is what could be sold that day"
+    )
     if CENSORED in frame.columns:
         flag = frame[CENSORED].to_numpy()
         known = frame[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in frame.columns else True
