@@ -97,11 +97,11 @@ def fingerprint(frame: pd.DataFrame) -> str:
         values = frame[column]
         if isinstance(values.dtype, pd.CategoricalDtype):
             digest.update("\x1f".join(map(str, values.cat.categories)).encode())
-            array = values.cat.codes.to_numpy().astype(np.int32)
+            array = np.asarray(values.cat.codes, dtype=np.int32)
         else:
-            array = values.to_numpy()
+            array = np.asarray(values.to_numpy())
             if array.dtype == object:
-                array = pd.util.hash_array(array)
+                array = pd.util.hash_array(array).view(np.int64)
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
