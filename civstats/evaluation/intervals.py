@@ -1,0 +1,120 @@
+"""Scores of prediction intervals: coverage and width, and the coverage a model itself expects."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from civstats.evaluation.metric import Metric, View
+from civstats.schema import ForecastError
+
+_CHUNK = 32_000_000
+
+
+def _ends(lo: ArrayLike, hi: ArrayLike, *others: ArrayLike) -> list[np.ndarray]:
+    arrays = [np.asarray(x, dtype=float) for x in (lo, hi, *others)]
+    if len({x.shape for x in arrays}) > 1:
+        raise ForecastError(f"shapes differ: {', '.join(str(x.shape) for x in arrays)}")
+    bad = ~np.logical_and.reduce([np.isfinite(x) for x in arrays])
+    if bad.any():
+        raise ForecastError(
+            f"{int(bad.sum())} value(s) missing or infinite, first at {bad.argmax()}"
+        )
+    if (arrays[0] > arrays[1]).any():
+        raise ForecastError(
+            f"{int((arrays[0] > arrays[1]).sum())} interval(s) end before they begin"
+        )
+    return arrays
+
+
+def coverage(actual: ArrayLike, lo: ArrayLike, hi: ArrayLike) -> float:
+    """Share of actuals inside the closed interval [lo, hi]; NaN without rows.
+
+    Counts are discrete: the true model's nominal 80 % interval covers more than 80 %. Hold the
+    observed share against `expected_coverage`, not against the nominal level alone.
+
+    Raises
+    ------
+    ForecastError
+        If a value is missing or infinite, the shapes differ, or an interval is inverted.
+
+    Examples
+    --------
+    >>> coverage([1, 5], [0, 0], [3, 3])
+    0.5
+    """
+    low, high, a = _ends(lo, hi, actual)
+    return float(((low <= a) & (a <= high)).mean()) if a.size else float("nan")
+
+
+def width(lo: ArrayLike, hi: ArrayLike) -> float:
+    """Mean width of the intervals, units; NaN without rows.
+
+    Raises
+    ------
+    ForecastError
+        If a value is missing or infinite, the shapes differ, or an interval is inverted.
+
+    Examples
+    --------
+    >>> width([0, 1], [3, 2])
+    2.0
+    """
+    low, high = _ends(lo, hi)
+    return float((high - low).mean()) if low.size else float("nan")
+
+
+def expected_coverage(paths: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
+    """P(lo <= D <= hi) under a model's own predictive paths.
+
+    Parameters
+    ----------
+    paths : numpy.ndarray, shape (n_series, n_samples, h)
+        Draws of demand, units.
+    lo, hi : numpy.ndarray, shape (n_series, h)
+        Ends of the interval; NaN where there is no forecast.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_series, h)
+        Share of the samples inside, NaN where `lo` is NaN. Where the ends are quantiles of these
+        very samples the share is too high by order 1 / n_samples.
+
+    Raises
+    ------
+    ForecastError
+        If the shapes do not agree or a path is missing or infinite.
+
+    Examples
+    --------
+    >>> expected_coverage(np.array([[[0.0], [1.0], [2.0], [9.0]]]), np.zeros((1, 1)), np.full((1, 1), 2.0))
+    array([[0.75]])
+    """
+    n_series, n_samples, h = paths.shape
+    if lo.shape != (n_series, h) or hi.shape != (n_series, h):
+        raise ForecastError(f"paths have shape {paths.shape}, the interval's ends {lo.shape}")
+    out = np.empty((n_series, h))
+    step = max(1, _CHUNK // max(1, n_samples * h))
+    for start in range(0, n_series, step):
+        part = slice(start, start + step)
+        draws = paths[part]
+        if not np.isfinite(draws).all():
+            raise ForecastError("paths hold missing or infinite values")
+        inside = (draws >= lo[part, None]) & (draws <= hi[part, None])
+        out[part] = inside.mean(axis=1)
+    return np.where(np.isnan(lo), np.nan, out)
+
+
+def _covered(view: View) -> np.ndarray:
+    return ((view.lo <= view.actual) & (view.actual <= view.hi)).astype(float)
+
+
+def _width(view: View) -> np.ndarray:
+    return view.hi - view.lo
+
+
+INTERVALS = (
+    Metric("coverage", _covered, by_level=True),
+    Metric("width", _width, by_level=True),
+)
+"""The table of interval scores, each computed at every level."""

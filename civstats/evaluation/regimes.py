@@ -1,0 +1,119 @@
+"""Which days a score looks at, and what it holds the forecast against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from civstats.schema import (
+    CENSORED,
+    DEMAND,
+    FLAG_KNOWN,
+    IN_STOCK_SHARE,
+    CivstatsError,
+    Y,
+    stockout_days,
+)
+
+
+@dataclass(frozen=True)
+class Regime:
+    """A row of the regime table.
+
+    Attributes
+    ----------
+    name : str
+    target : str
+        Panel column that the forecast is held against.
+    rows : callable
+        From scored panel rows to the mask of rows the regime takes, shape (n,).
+    refusal : callable
+        From scored panel rows to the reason why the regime cannot be had, None if it can.
+    """
+
+    name: str
+    target: str
+    rows: Callable[[pd.DataFrame], np.ndarray]
+    refusal: Callable[[pd.DataFrame], str | None]
+
+
+def _every(rows: pd.DataFrame) -> np.ndarray:
+    return np.ones(len(rows), dtype=bool)
+
+
+def _known_in_stock(rows: pd.DataFrame) -> np.ndarray:
+    # A day of unknown status may have been a stockout: it is not known to be in stock.
+    known = rows[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in rows.columns else True
+    return known & ~stockout_days(rows)
+
+
+def _no_flags(rows: pd.DataFrame) -> str | None:
+    if CENSORED not in rows.columns and IN_STOCK_SHARE not in rows.columns:
+        return f"the panel has no {CENSORED} or {IN_STOCK_SHARE}: nobody knows which days were in stock"
+    if FLAG_KNOWN in rows.columns and not rows[FLAG_KNOWN].any():
+        return f"{FLAG_KNOWN} is False on every scored day"
+    return None
+
+
+def _no_demand(rows: pd.DataFrame) -> str | None:
+    if DEMAND not in rows.columns or rows[DEMAND].isna().all():
+        return f"the panel has no {DEMAND}: it is known in simulations only"
+    return None
+
+
+REGIMES: tuple[Regime, ...] = (
+    Regime("all_days", Y, _every, lambda rows: None),
+    Regime("in_stock", Y, _known_in_stock, _no_flags),
+    Regime("demand", DEMAND, _every, _no_demand),
+)
+"""The table of regimes: a row here adds one to every score frame.
+
+`in_stock` takes the days known to be in stock and is biased by selection: they are the days of
+low demand (see `civstats.evaluation.selection_bias`). There is no regime of stockout days: their
+sales are a bound of demand, and a plain error against a bound is no score."""
+
+NEEDED = (Y, CENSORED, FLAG_KNOWN, IN_STOCK_SHARE, DEMAND)
+"""Panel columns that the table reads."""
+
+
+def choose_regimes(names: Sequence[str] | str | None, rows: pd.DataFrame) -> tuple[Regime, ...]:
+    """Return the regimes asked for, by default those the panel can offer.
+
+    Parameters
+    ----------
+    names : sequence of str, str or None
+    rows : pandas.DataFrame
+        The scored panel rows.
+
+    Raises
+    ------
+    CivstatsError
+        For an unknown name, or a regime that the panel cannot offer.
+
+    Examples
+    --------
+    >>> [r.name for r in choose_regimes(None, pd.DataFrame({"y": [1.0], "demand": [2.0]}))]
+    ['all_days', 'demand']
+    """
+    if names is None:
+        return tuple(r for r in REGIMES if r.refusal(rows) is None)
+    table = {r.name: r for r in REGIMES}
+    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
+    if not names:
+        raise CivstatsError(f"regimes is empty: name some of {', '.join(table)}")
+    for name in names:
+        if name not in table:
+            hint = ""
+            if "stockout" in name or "censored" in name:
+                hint = (
+                    "; sales of a stockout day are only a lower bound of demand, "
+                    "so a plain error on those days is not offered"
+                )
+            raise CivstatsError(f"regime must be one of {', '.join(table)}, but got {name!r}{hint}")
+        reason = table[name].refusal(rows)
+        if reason is not None:
+            raise CivstatsError(f"regime {name} is not available: {reason}")
+    return tuple(table[name] for name in names)
