@@ -1,0 +1,77 @@
+"""What the calendar and the price tag say about a day, before anything is sold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from civstats.schema import DS, PRICE, PROMO, series_index
+
+_EVENTS = ("event_name_1", "event_name_2")
+_NO_EVENT = ("none", "", "nan", "None")
+_DAY_NS = 86_400_000_000_000
+
+
+@dataclass(frozen=True)
+class TradeCalendar:
+    """Days on which more is sold than usual, each of shape (n_rows,), bool."""
+
+    promo: np.ndarray
+    event: np.ndarray
+    weekend: np.ndarray
+
+
+def trade_calendar(panel: pd.DataFrame) -> TradeCalendar:
+    """Mark promotions, events and weekends."""
+    return TradeCalendar(promotions(panel), events(panel), weekdays(panel) >= 5)
+
+
+def weekdays(panel: pd.DataFrame) -> np.ndarray:
+    """Day of the week, Monday 0, shape (n_rows,), int8."""
+    days = panel[DS].to_numpy().view("int64") // _DAY_NS
+    return ((days + 3) % 7).astype(np.int8)
+
+
+def events(panel: pd.DataFrame) -> np.ndarray:
+    """Mark days with a named event, shape (n_rows,), bool."""
+    marked = np.zeros(len(panel), dtype=bool)
+    for column in _EVENTS:
+        if column in panel.columns:
+            names = panel[column]
+            if not isinstance(names.dtype, pd.CategoricalDtype):
+                names = names.astype("category")
+            real = ~names.cat.categories.astype(str).isin(_NO_EVENT)
+            # Code -1, a missing name, reads the extra last entry.
+            marked |= np.r_[real, False][names.cat.codes.to_numpy()]
+    return marked
+
+
+def promotions(panel: pd.DataFrame, *, cut: float = 0.05, memory: float = 1 / 56) -> np.ndarray:
+    """Mark promotions: the promo column, else prices `cut` below the item's usual past price.
+
+    Parameters
+    ----------
+    panel : pandas.DataFrame
+        A validated panel.
+    cut : float
+        Share of the usual price that a day must be below it.
+    memory : float
+        Weight of a new day in the usual price, an exponential average of past days.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_rows,), bool
+    """
+    if PROMO in panel.columns:
+        return np.nan_to_num(panel[PROMO].to_numpy(dtype=np.float32)) > 0
+    if PRICE not in panel.columns:
+        return np.zeros(len(panel), dtype=bool)
+    from civstats.stockouts.simulate.kernels import price_cuts
+
+    index = series_index(panel)
+    return price_cuts(
+        index.starts.astype(np.int64), index.ends.astype(np.int64), panel[PRICE].to_numpy(),
+        cut, memory,
+    )  # fmt: skip

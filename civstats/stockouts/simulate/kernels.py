@@ -1,0 +1,179 @@
+"""Compiled day-by-day walks over the shelves: an inventory policy, given outages and caps.
+
+Import this module inside functions only: it loads numba. Every draw made here is a hash of
+(series key, day, unit), so two worlds that share a seed share their draws whatever happens in them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+_ROUND, _FATE, _SISTER, _DELAY, _THIN = (np.uint64(k) for k in range(1, 6))
+_A = np.uint64(0x9E3779B97F4A7C15)
+_B = np.uint64(0xD1B54A32D192ED03)
+_C = np.uint64(0x8CB92BA72F3D8DD7)
+_M1 = np.uint64(0xBF58476D1CE4E5B9)
+_M2 = np.uint64(0x94D049BB133111EB)
+_S11, _S27, _S30, _S31 = (np.uint64(k) for k in (11, 27, 30, 31))
+
+
+@njit(cache=True, inline="always")
+def uniform(key, stream, day, unit):
+    """Hash to [0, 1) (SplitMix64's finaliser; Steele, Lea and Flood 2014)."""
+    x = key + stream * _C + (np.uint64(day) + np.uint64(1)) * _A + np.uint64(unit) * _B
+    x = (x ^ (x >> _S30)) * _M1
+    x = (x ^ (x >> _S27)) * _M2
+    x = x ^ (x >> _S31)
+    return (x >> _S11) * (1.0 / 9007199254740992.0)
+
+
+@njit(cache=True)
+def _move_losses(day, row, lost, is_open, recaptured, carry, key, n_open, opened, share_sister,
+                 share_later, within):
+    """Send each lost unit of one day to a sister that opened in stock, to a later day, or nowhere.
+
+    Updates `recaptured` (rows of today) and `carry` (member x future day ring) in place.
+    """
+    ring = carry.shape[1]
+    for i in range(len(row)):
+        if row[i] < 0:
+            continue
+        units = int(lost[i])
+        others = n_open - (1 if is_open[i] else 0)
+        for unit in range(units):
+            fate = uniform(key[i], _FATE, day, unit)
+            if fate < share_sister:
+                if others > 0:
+                    pick = int(uniform(key[i], _SISTER, day, unit) * others)
+                    j = opened[pick]
+                    if is_open[i] and j >= i:
+                        j = opened[pick + 1]
+                    recaptured[row[j]] += 1
+            elif fate < share_sister + share_later:
+                wait = 1 + int(uniform(key[i], _DELAY, day, unit) * within)
+                carry[i, (day + wait) % ring] += 1
+
+
+@njit(cache=True)
+def _learn(level, seen, x, censored, memory, prior_days):
+    """Update smoothed sales; a shelf that ended empty can raise the estimate, never lower it."""
+    if censored and x <= level:
+        return level, seen
+    seen += 1.0
+    return level + max(memory, 1.0 / (seen + prior_days)) * (x - level), seen
+
+
+@njit(cache=True)
+def policy_walk(group_ends, member, start, end, first_day, demand, profile, key, review, lead,
+                phase, safety, memory, prior_level, prior_days, dispersion, min_level, pack,
+                launch_days, launch_stock, share_sister, share_later, within, stock, sales,
+                recaptured):
+    """Walk an order-up-to policy through every group; fill `stock`, `sales`, `recaptured`.
+
+    A day: what was ordered `lead` days ago is on the shelf before opening; sales; then, on a
+    review day, an order that brings on-hand plus on-order up to the level of the days until the
+    next order's arrival. Only sales up to and including today and known covariates enter.
+    """
+    first = 0
+    has_recapture = share_sister + share_later > 0
+    for g in range(len(group_ends)):
+        ids = member[first:group_ends[g]]
+        first = group_ends[g]
+        n = len(ids)
+        level = np.full(n, prior_level)
+        seen = np.zeros(n)
+        on_hand = np.zeros(n)
+        on_order = np.zeros(n)
+        lost = np.zeros(n)
+        row = np.full(n, -1)
+        is_open = np.zeros(n, dtype=np.bool_)
+        opened = np.zeros(n, dtype=np.int64)
+        ring = 1
+        day0, day1 = first_day[ids[0]], 0
+        for i in range(n):
+            s = ids[i]
+            ring = max(ring, lead[s] + 1)
+            day0 = min(day0, first_day[s])
+            day1 = max(day1, first_day[s] + end[s] - start[s])
+        pipe = np.zeros((n, ring))
+        carry = np.zeros((n, within + 1))
+        keys = key[ids]
+        for day in range(day0, day1):
+            n_open = 0
+            for i in range(n):
+                s = ids[i]
+                r = start[s] + day - first_day[s]
+                if r < start[s] or r >= end[s]:
+                    row[i] = -1
+                    continue
+                row[i] = r
+                slot = day % ring
+                on_hand[i] += pipe[i, slot]
+                on_order[i] -= pipe[i, slot]
+                pipe[i, slot] = 0.0
+                if r - start[s] < launch_days:
+                    on_hand[i] = launch_stock
+                stock[r] = on_hand[i]
+                if has_recapture:
+                    recaptured[r] = carry[i, day % (within + 1)]
+                    carry[i, day % (within + 1)] = 0.0
+                    lost[i] = max(demand[r] - on_hand[i], 0.0)
+                    is_open[i] = on_hand[i] > 0
+                    if is_open[i]:
+                        opened[n_open] = i
+                        n_open += 1
+            if has_recapture:
+                _move_losses(day, row, lost, is_open, recaptured, carry, keys, n_open, opened,
+                             share_sister, share_later, within)
+            for i in range(n):
+                r = row[i]
+                if r < 0:
+                    continue
+                s = ids[i]
+                faced = demand[r]
+                if has_recapture:
+                    faced += recaptured[r]
+                sold = min(np.float64(faced), on_hand[i])
+                sales[r] = sold
+                level[i], seen[i] = _learn(level[i], seen[i], sold / profile[r],
+                                           sold >= on_hand[i], memory, prior_days)
+                on_hand[i] -= sold
+                age = r - start[s]
+                handover = age == launch_days - 1
+                if handover or (age >= launch_days and (day + phase[s]) % review[s] == 0):
+                    need, variance = 0.0, 0.0
+                    for d in range(1, review[s] + lead[s] + 1):
+                        mean = level[i] * (profile[r + d] if r + d < end[s] else 1.0)
+                        need += mean
+                        variance += mean + mean * mean / dispersion
+                    target = need + safety * math.sqrt(variance)
+                    # Random rounding: a level of 1.3 units is 2 on three days out of ten.
+                    target = max(math.floor(target + uniform(keys[i], _ROUND, day, 0)), min_level)
+                    if handover:
+                        on_hand[i] = target
+                    else:
+                        order = target - on_hand[i] - on_order[i]
+                        if order > 0:
+                            order = math.ceil(order / pack) * pack
+                            pipe[i, (day + lead[s]) % ring] += order
+                            on_order[i] += order
+
+
+@njit(cache=True)
+def price_cuts(start, end, price, cut, memory):
+    """Mark days priced `cut` below the series' exponential average of past prices."""
+    marked = np.zeros(len(price), dtype=np.bool_)
+    for s in range(len(start)):
+        usual = np.nan
+        for r in range(start[s], end[s]):
+            p = price[r]
+            if math.isnan(p):
+                continue
+            if math.isnan(usual):
+                usual = p
+            marked[r] = p < (1.0 - cut) * usual
+            usual += memory * (p - usual)
+    return marked

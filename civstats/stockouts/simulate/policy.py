@@ -1,0 +1,280 @@
+"""Periodic-review order-up-to inventory: what is on the shelf each day, and what that sells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from civstats.schema import (
+    DEMAND,
+    DS,
+    CivstatsError,
+    Y,
+    series_index,
+)
+from civstats.stockouts.simulate.calibrate import bisect
+from civstats.stockouts.simulate.covariates import trade_calendar
+from civstats.stockouts.simulate.recapture import Recapture, sister_groups, whole_units
+
+_SEARCH = (-15.0, 40.0)
+
+
+@dataclass(frozen=True)
+class InventoryPolicy:
+    """How shops reorder: every `review_period` days up to a level that lasts until the next order.
+
+    The level is the expected need over review period plus lead time and `safety_factor` of its
+    standard deviation. Expected need is the smoothed **observed** sales of the series (a day that
+    ended empty can raise it, never lower it; so shortage does not feed on itself), scaled by rules
+    of thumb for promotions, events and weekends, which are known ahead. True demand, its mean and
+    anything later than the day of the order play no part: given what was observed before, stock
+    says nothing about demand (the policy of statisticians' nightmares, which knows the true mean,
+    is left out on purpose).
+
+    Attributes
+    ----------
+    review_period, lead_time : int or sequence of int
+        Days. Of several values each series draws one; orders placed at closing time arrive
+        before opening, `lead_time` days later.
+    safety_factor : float
+        One scalar for all series; a target rate of stockout days is hit by choosing it.
+    memory : float
+        Weight of a new day in the smoothed sales, in (0, 1].
+    prior_level, prior_days : float
+        What the shop believes of any new item (units a day), and how many days outweigh that.
+    dispersion : float
+        The shop's rule for the variance of a day's sales, ``mean + mean**2 / dispersion``.
+    min_level, pack_size : int
+        An order-up-to level is at least `min_level` units; orders come in packs.
+    launch_days : int
+        Through its first days of record an item is launched: each morning the shelf is filled to
+        `launch_stock` units, whatever the item, and what the policy does not want goes back at
+        the end. It is how the shop learns an item's pace without peeking.
+    launch_stock : int
+        Units.
+    promo_uplift, event_uplift, weekend_uplift : float
+        Factors on the smoothed sales on such days.
+
+    Examples
+    --------
+    >>> InventoryPolicy(review_period=7, lead_time=2).safety_factor
+    1.0
+    """
+
+    review_period: int | Sequence[int] = (3, 7)
+    lead_time: int | Sequence[int] = (1, 2, 4)
+    safety_factor: float = 1.0
+    memory: float = 0.03
+    prior_level: float = 0.5
+    prior_days: float = 2.0
+    dispersion: float = 2.0
+    min_level: int = 1
+    pack_size: int = 1
+    launch_days: int = 14
+    launch_stock: int = 1000
+    promo_uplift: float = 1.5
+    event_uplift: float = 1.1
+    weekend_uplift: float = 1.2
+
+    def __post_init__(self) -> None:
+        for name in ("review_period", "lead_time"):
+            if min(_options(getattr(self, name)), default=0) < 1:
+                raise CivstatsError(
+                    f"{name} must be 1 day or more, but got {getattr(self, name)!r}"
+                )
+        for name in ("dispersion", "prior_level", "prior_days", "promo_uplift", "event_uplift",
+                     "weekend_uplift"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise CivstatsError(f"{name} must be positive, but got {getattr(self, name)!r}")
+        if not 0 < self.memory <= 1:
+            raise CivstatsError(f"memory must lie in (0, 1], but got {self.memory!r}")
+        for name, least in (("min_level", 0), ("pack_size", 1), ("launch_days", 0),
+                            ("launch_stock", 1)):
+            if getattr(self, name) < least:
+                raise CivstatsError(
+                    f"{name} must be {least} or more, but got {getattr(self, name)!r}"
+                )
+        if not np.isfinite(self.safety_factor):
+            raise CivstatsError(f"safety_factor must be finite, but got {self.safety_factor!r}")
+
+
+@dataclass(frozen=True)
+class PolicyRun:
+    """What a policy does to a panel, row by row in the panel's order.
+
+    Attributes
+    ----------
+    stock, sales : numpy.ndarray, shape (n_rows,), float32
+        Units on hand at opening; units sold, ``min(demand + recaptured, stock)``.
+    recaptured : numpy.ndarray or None, shape (n_rows,), float32
+        Units of the demand faced that other series or days lost.
+    """
+
+    stock: np.ndarray
+    sales: np.ndarray
+    recaptured: np.ndarray | None = None
+
+    @property
+    def is_censored(self) -> np.ndarray:
+        """The shelf ended empty, shape (n_rows,), bool."""
+        return self.sales >= self.stock
+
+
+def run_policy(
+    panel: pd.DataFrame,
+    policy: InventoryPolicy,
+    *,
+    seed: int | np.random.Generator,
+    recapture: Recapture | None = None,
+) -> PolicyRun:
+    """Walk the policy over the panel's true demand.
+
+    With the same integer seed two policies share every draw that they have in common (a series'
+    place among the options for review and lead time, review days, rounding, the fate of lost
+    units): common random numbers for "what if replenishment were faster".
+
+    Parameters
+    ----------
+    panel : pandas.DataFrame
+        A validated panel; its ``demand`` (``y`` where there is none) is what customers want.
+    policy : InventoryPolicy
+    seed : int or numpy.random.Generator
+        A generator moves on; use an integer to compare policies.
+    recapture : Recapture, optional
+
+    Returns
+    -------
+    PolicyRun
+
+    Examples
+    --------
+    >>> days = pd.date_range("2024-01-01", periods=60)
+    >>> from civstats.schema import validate_panel
+    >>> panel = validate_panel(pd.DataFrame({"unique_id": "a", "ds": days, "y": 2}))
+    >>> run = run_policy(panel, InventoryPolicy(), seed=1)
+    >>> bool((run.sales <= run.stock).all())
+    True
+    """
+    return Shop(panel, policy, seed=seed, recapture=recapture).run(policy)
+
+
+def calibrate_policy(
+    panel: pd.DataFrame,
+    policy: InventoryPolicy,
+    *,
+    rate: float,
+    seed: int | np.random.Generator,
+    recapture: Recapture | None = None,
+) -> InventoryPolicy:
+    """Choose the safety factor with which a share `rate` of the panel's days ends empty.
+
+    Parameters
+    ----------
+    panel, policy, seed, recapture
+        As in `run_policy`; run the result with the same integer seed.
+    rate : float
+        Share of series-days, in (0, 1).
+
+    Raises
+    ------
+    CivstatsError
+        If no safety factor comes within one percentage point.
+    """
+    return Shop(panel, policy, seed=seed, recapture=recapture).calibrate(policy, rate)
+
+
+class Shop:
+    """A panel laid out for the walk, with every draw made; runs policies on it."""
+
+    def __init__(
+        self,
+        panel: pd.DataFrame,
+        policy: InventoryPolicy,
+        *,
+        seed: int | np.random.Generator,
+        recapture: Recapture | None = None,
+    ) -> None:
+        rng = np.random.default_rng(seed)
+        index = series_index(panel)
+        n = len(index.ids)
+        self._panel = panel
+        self._recapture = recapture or Recapture()
+        self._groups = sister_groups(panel, index, recapture)
+        self._start, self._end = index.starts.astype(np.int64), index.ends.astype(np.int64)
+        self._first_day = first_days(panel, index.starts)
+        self._demand = true_demand(panel)
+        if recapture is not None:
+            whole_units(panel, self._demand, "recapture")
+        self._calendar = trade_calendar(panel)
+        self._u = rng.random((n, 3))
+        self._key = rng.integers(0, 2**64, size=n, dtype=np.uint64)
+
+    def run(self, policy: InventoryPolicy) -> PolicyRun:
+        """Walk one policy over all days."""
+        from civstats.stockouts.simulate.kernels import policy_walk
+
+        n_rows = len(self._demand)
+        stock, sales = np.empty(n_rows, np.float32), np.empty(n_rows, np.float32)
+        moves = self._recapture.substitute + self._recapture.later > 0
+        recaptured = np.zeros(n_rows if moves else 0, np.float32)
+        review = _draw(_options(policy.review_period), self._u[:, 0])
+        lead = _draw(_options(policy.lead_time), self._u[:, 1])
+        phase = (self._u[:, 2] * review).astype(np.int64)
+        policy_walk(
+            self._groups.ends, self._groups.member, self._start, self._end, self._first_day,
+            self._demand, self._profile(policy), self._key, review, lead, phase,
+            float(policy.safety_factor), float(policy.memory), float(policy.prior_level),
+            float(policy.prior_days), float(policy.dispersion), float(policy.min_level),
+            float(policy.pack_size), int(policy.launch_days), float(policy.launch_stock),
+            float(self._recapture.substitute), float(self._recapture.later),
+            int(self._recapture.within_days), stock, sales, recaptured,
+        )  # fmt: skip
+        return PolicyRun(stock, sales, recaptured if moves else None)
+
+    def calibrate(self, policy: InventoryPolicy, rate: float) -> InventoryPolicy:
+        """Bisect the safety factor; see `calibrate_policy`."""
+
+        def share(minus_factor: float) -> float:
+            run = self.run(replace(policy, safety_factor=-minus_factor))
+            return float(np.count_nonzero(run.is_censored)) / len(self._demand)
+
+        low, high = -_SEARCH[1], -_SEARCH[0]
+        found = bisect(share, rate, low, high, "inventory", "change review_period or lead_time")
+        return replace(policy, safety_factor=-found)
+
+    def _profile(self, policy: InventoryPolicy) -> np.ndarray:
+        """Known factors on a day's expected sales, shape (n_rows,), float32."""
+        factor = np.array(
+            [1.0, policy.weekend_uplift], dtype=np.float32
+        )[self._calendar.weekend.astype(np.int8)]
+        factor[self._calendar.promo] *= np.float32(policy.promo_uplift)
+        factor[self._calendar.event] *= np.float32(policy.event_uplift)
+        return factor
+
+
+def true_demand(panel: pd.DataFrame) -> np.ndarray:
+    """Return demand, or sales where no demand is known, shape (n_rows,), float32."""
+    demand = panel[DEMAND if DEMAND in panel.columns else Y].to_numpy()
+    missing = int(np.isnan(demand).sum())
+    if missing:
+        raise CivstatsError(f"{missing} row(s) of {DEMAND} are missing; fill or drop them")
+    return demand
+
+
+def first_days(panel: pd.DataFrame, starts: np.ndarray) -> np.ndarray:
+    """Number each series' first period on the panel's calendar, shape (n_series,), int64."""
+    ds = panel[DS].to_numpy().view("int64")
+    calendar = np.unique(pd.unique(ds))
+    return np.searchsorted(calendar, ds[starts]).astype(np.int64)
+
+
+def _options(value: int | Sequence[int]) -> np.ndarray:
+    return np.atleast_1d(np.asarray(value, dtype=np.int64))
+
+
+def _draw(options: np.ndarray, u: np.ndarray) -> np.ndarray:
+    # Sorted, so that shorter options never give a series a longer wait.
+    return np.sort(options)[(u * len(options)).astype(np.int64)]
