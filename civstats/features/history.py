@@ -1,0 +1,244 @@
+"""Features from past sales, measured from the origin: lags, rolling means, launches, last sales.
+
+The origin t is the number of known periods: a feature at t reads periods before t and nothing
+else. Under ``mask`` a stockout day is missing, as if nobody had looked: no feature reads its sales
+or its stock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from civstats.schema import DS, CivstatsError, Y, check_treatment, series_index, stockout_days
+
+LAGS = (1, 7, 14, 28)
+WINDOWS = (7, 28, 56, 91)
+SEASON_CYCLES = (4, 8)
+HALF_LIVES = (14, 60)
+ZERO_WINDOW = 28
+_NS_PER_DAY = 86_400_000_000_000
+
+
+@dataclass(frozen=True)
+class SalesGrid:
+    """Sales of all series on one calendar.
+
+    Attributes
+    ----------
+    ids : pandas.Index, shape (n_series,)
+    dates : pandas.DatetimeIndex, shape (n_periods,)
+    y : numpy.ndarray, shape (n_series, n_periods), float32
+        Sales; NaN where the series has no row, and on stockout days under ``mask``.
+    start : numpy.ndarray, shape (n_series,)
+        Position of the first row of each series.
+    end : numpy.ndarray, shape (n_series,)
+        Position after the last row of each series.
+    """
+
+    ids: pd.Index
+    dates: pd.DatetimeIndex
+    y: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+
+def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
+    """Put the sales of a validated panel on a grid of series and periods.
+
+    Parameters
+    ----------
+    panel : pandas.DataFrame
+        Validated. Its periods are days if any two dates are a day apart, otherwise the dates
+        that occur.
+    treatment : {"ignore", "mask", "censor"}
+        ``ignore`` takes sales as they are; under the others stockout days are missing.
+    """
+    check_treatment(treatment)
+    index = series_index(panel)
+    ns = panel[DS].to_numpy().astype("datetime64[ns]").astype(np.int64)
+    unique = np.unique(ns)
+    if len(unique) > 1 and np.diff(unique).min() == _NS_PER_DAY:
+        unique = np.arange(unique[0], unique[-1] + 1, _NS_PER_DAY)
+    position = np.searchsorted(unique, ns)
+    sales = panel[Y].to_numpy(dtype=np.float32)
+    if treatment != "ignore":
+        sales = np.where(stockout_days(panel), np.float32(np.nan), sales)
+    y = np.full((len(index.ids), len(unique)), np.nan, dtype=np.float32)
+    y[index.codes(), position] = sales
+    start, end = position[index.starts], position[index.ends - 1] + 1
+    return SalesGrid(index.ids, pd.DatetimeIndex(unique), y, start, end)
+
+
+@dataclass(frozen=True)
+class HistoryFeatures:
+    """Features at origins.
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the features that hold for every day ahead.
+    values : numpy.ndarray, shape (n_series, n_origins, n_names), float32
+    season_names : list of str
+        Names of the features that depend on the day of the season ahead.
+    season : numpy.ndarray, shape (n_series, n_origins, season_length, n_season_names), float32
+        Entry r belongs to days ahead d (0 the first) with ``d % season_length == r``.
+    level : numpy.ndarray, shape (n_series, n_origins), float64
+        Recent mean of sales, shrunk to the mean over series and positive: a yardstick for the
+        other features, not a forecast.
+    """
+
+    names: list[str]
+    values: np.ndarray
+    season_names: list[str]
+    season: np.ndarray
+    level: np.ndarray
+
+    def at(self, ahead: int) -> dict[str, np.ndarray]:
+        """All features for the day `ahead` (0 the first), name to shape (n_series, n_origins)."""
+        out = {n: self.values[..., j] for j, n in enumerate(self.names)}
+        r = ahead % self.season.shape[2]
+        return out | {n: self.season[..., r, j] for j, n in enumerate(self.season_names)}
+
+
+def history_features(
+    grid: SalesGrid, origins: np.ndarray | list[int], *, season_length: int = 7
+) -> HistoryFeatures:
+    """Compute lags, rolling means and the rest at several origins.
+
+    Parameters
+    ----------
+    grid : SalesGrid
+        From :func:`sales_grid`, which also settles how stockout days count.
+    origins : array_like of int, shape (n_origins,)
+        Numbers of known periods, each from 1 to the grid's length.
+    season_length : int
+        Periods in a season: 7 for days of the week.
+
+    Returns
+    -------
+    HistoryFeatures
+        ``lag_k`` is k periods back from the first day ahead (NaN if missing), ``mean_w`` the mean
+        over the known of the last w periods, ``decay_w`` that with half-life w, ``spread_28``
+        their standard deviation, ``zeros_28`` the share of zeros,
+        ``known_28`` the share of periods known, ``since_sale`` the periods since the last known
+        sale, ``age`` the periods since launch, ``season_mean_c`` the mean over the last c periods
+        of the same season.
+
+    Raises
+    ------
+    CivstatsError
+        For an origin outside the grid.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from civstats.schema import validate_panel
+    >>> days = pd.date_range("2024-01-01", periods=10)
+    >>> panel = pd.DataFrame({"unique_id": "a", "ds": days, "y": range(10)})
+    >>> features = history_features(sales_grid(validate_panel(panel)), [10])
+    >>> float(features.at(0)["lag_7"][0, 0]), float(features.at(0)["mean_7"][0, 0])
+    (3.0, 6.0)
+    """
+    t = np.asarray(origins, dtype=int)
+    n_periods = grid.y.shape[1]
+    if t.size and (t.min() < 1 or t.max() > n_periods):
+        raise CivstatsError(f"origins must lie in [1, {n_periods}], but got {t.min()} to {t.max()}")
+    known = np.isfinite(grid.y)
+    y = np.where(known, grid.y, 0).astype(np.float64)
+    columns: dict[str, np.ndarray] = {}
+    for k in LAGS:
+        columns[f"lag_{k}"] = np.where(t >= k, grid.y[:, np.maximum(t - k, 0)], np.nan)
+    sums, counts = _running(y), _running(known)
+    for w in WINDOWS:
+        columns[f"mean_{w}"] = _mean(_window(sums, t, w), _window(counts, t, w))
+    w = ZERO_WINDOW
+    n = _window(counts, t, w)
+    square = _mean(_window(_running(y**2), t, w), n)
+    columns[f"spread_{w}"] = np.sqrt(np.maximum(square - columns[f"mean_{w}"] ** 2, 0))
+    columns[f"zeros_{w}"] = _mean(_window(_running(known & (y == 0)), t, w), n)
+    age = np.maximum(t - grid.start[:, None], 0)
+    columns[f"known_{w}"] = _mean(n, np.minimum(age, w))
+    for w in HALF_LIVES:
+        columns[f"decay_{w}"] = _mean(*_decayed(y, known, t, w))
+    columns["since_sale"] = _since_sale(known & (y > 0), t)
+    columns["age"] = np.where(age > 0, age, np.nan)
+    season = _season_means(y, known, t, season_length)
+    return HistoryFeatures(
+        names=list(columns),
+        values=np.stack([c.astype(np.float32) for c in columns.values()], axis=2),
+        season_names=[f"season_mean_{c}" for c in SEASON_CYCLES],
+        season=season,
+        level=_level(y, known, t),
+    )
+
+
+def _running(x: np.ndarray) -> np.ndarray:
+    """Sums over the periods before each origin, shape (n_series, n_periods + 1)."""
+    out = np.zeros((x.shape[0], x.shape[1] + 1))
+    np.cumsum(x, axis=1, out=out[:, 1:])
+    return out
+
+
+def _window(sums: np.ndarray, t: np.ndarray, w: int) -> np.ndarray:
+    return sums[:, t] - sums[:, np.maximum(t - w, 0)]
+
+
+def _mean(total: np.ndarray, n: np.ndarray) -> np.ndarray:
+    out = np.full(total.shape, np.nan)
+    np.divide(total, n, out=out, where=n > 0)
+    return out
+
+
+def _decayed(
+    y: np.ndarray, known: np.ndarray, t: np.ndarray, half_life: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Exponentially weighted sums of sales and of known periods at each origin."""
+    keep = 0.5 ** (1.0 / half_life)
+    total = np.zeros((len(y), len(t)))
+    weight = np.zeros_like(total)
+    a, b = np.zeros(len(y)), np.zeros(len(y))
+    wanted: dict[int, list[int]] = {}
+    for j, origin in enumerate(t):
+        wanted.setdefault(int(origin), []).append(j)
+    by_day, known_by_day = y.T.copy(), known.T.astype(np.float64)
+    for day in range(max(wanted, default=0)):
+        a = a * keep + by_day[day]
+        b = b * keep + known_by_day[day]
+        for j in wanted.get(day + 1, ()):
+            total[:, j], weight[:, j] = a, b
+    return total, weight
+
+
+def _since_sale(sold: np.ndarray, t: np.ndarray) -> np.ndarray:
+    last = np.maximum.accumulate(np.where(sold, np.arange(sold.shape[1]), -1), axis=1)[:, t - 1]
+    return np.where(last >= 0, t - last, np.nan)
+
+
+def _season_means(y: np.ndarray, known: np.ndarray, t: np.ndarray, s: int) -> np.ndarray:
+    """Means over the last cycles, shape (n_series, n_origins, season, n_cycles)."""
+    out = np.empty((len(y), len(t), s, len(SEASON_CYCLES)), dtype=np.float32)
+    total = np.zeros((len(y), len(t), s))
+    count = np.zeros_like(total)
+    ahead = np.arange(s)
+    done = 0
+    for j, cycles in enumerate(SEASON_CYCLES):
+        for c in range(done + 1, cycles + 1):
+            day = t[:, None] + ahead - s * c
+            use = (day >= 0) & (day < y.shape[1])
+            day = np.where(use, day, 0)
+            total += np.where(use, y[:, day], 0)
+            count += use & known[:, day]
+        done = cycles
+        out[..., j] = _mean(total, count)
+    return out
+
+
+def _level(y: np.ndarray, known: np.ndarray, t: np.ndarray) -> np.ndarray:
+    """Recent mean with a week of the average series as prior, never zero."""
+    total, weight = _decayed(y, known, t, 28.0)
+    n = weight.sum(axis=0)
+    prior = np.where(n > 0, total.sum(axis=0) / np.maximum(n, 1e-9), 1.0)
+    return np.maximum((total + 0.25 * np.maximum(prior, 0.01)) / (weight + 0.25), 1e-3)
