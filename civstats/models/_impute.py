@@ -20,12 +20,12 @@ class Histories:
     Attributes
     ----------
     ids : pandas.Index, shape (n_series,)
-    values : numpy.ndarray, shape (n_rows,), float64
+    sales : numpy.ndarray, shape (n_rows,), float64
         Sales, with stockout days filled where the treatment asks for it.
     observed : numpy.ndarray, shape (n_rows,), bool
         False on filled days: they are no outcome to compare a forecast with.
     starts, ends : numpy.ndarray, shape (n_series,)
-        Series i is ``values[starts[i]:ends[i]]``; it is empty if the series was never in stock.
+        Series i is ``sales[starts[i]:ends[i]]``; it is empty if the series was never in stock.
     last : numpy.ndarray, shape (n_series,), datetime64[ns]
         Last day of each series.
     imputation : str
@@ -33,7 +33,7 @@ class Histories:
     """
 
     ids: pd.Index
-    values: np.ndarray
+    sales: np.ndarray
     observed: np.ndarray
     starts: np.ndarray
     ends: np.ndarray

@@ -74,7 +74,9 @@ class LocalForecaster(Forecaster):
         self.season_length = check_h(season_length)
         self.freq = freq
         if isinstance(n_origins, bool) or not isinstance(n_origins, int) or n_origins < 1:
-            raise CivstatsError(f"n_origins must be a whole number, 1 or more, but got {n_origins!r}")
+            raise CivstatsError(
+                f"n_origins must be a whole number, 1 or more, but got {n_origins!r}"
+            )
         self.n_origins = n_origins
         self.imputation = ""
 
@@ -86,6 +88,10 @@ class LocalForecaster(Forecaster):
     def _fit(self, panel: pd.DataFrame) -> None:
         self._history: Histories = histories(panel, self.treatment, self.season_length)
         self.imputation = self._history.imputation
+
+    def _update(self, panel: pd.DataFrame) -> None:
+        # For the models with can_update: their parameters are constants, so nothing is estimated.
+        self._fit(panel)
 
     def _predict(
         self, future: pd.DataFrame, *, level: list[float], n_paths: int, seed: int
@@ -109,9 +115,7 @@ class LocalForecaster(Forecaster):
         if n_paths:
             import xarray as xr
 
-            drawn = residual_paths(
-                mean, fitted, actual, None, n_paths, np.random.default_rng(seed)
-            )
+            drawn = residual_paths(mean, fitted, actual, None, n_paths, np.random.default_rng(seed))
             paths = xr.DataArray(
                 drawn,
                 dims=(ID, "sample", DS),
@@ -158,7 +162,7 @@ class LocalForecaster(Forecaster):
         back = reach + m * np.arange(self.n_origins)
         for i, series in enumerate(asked):
             rows = slice(history.starts[series], history.ends[series])
-            y, seen = history.values[rows], history.observed[rows]
+            y, seen = history.sales[rows], history.observed[rows]
             # A series that ended before the cutoff is forecast from its own last day on.
             ahead = steps + late[i] - 1
             origins = len(y) - (back - late[i])

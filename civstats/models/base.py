@@ -46,6 +46,10 @@ class Forecaster(ABC):
         The treatments the model honours.
     cost : {"fast", "slow"}
         Whether a big study runs it by default.
+    can_update : bool
+        Whether :meth:`update` is offered.
+    own_threads : bool
+        Whether the model keeps several cores busy by itself; a backtest then runs it alone.
     cutoff_ : pandas.Timestamp
         Last day of the panel it was fitted on.
     series_ : pandas.Index
@@ -56,6 +60,8 @@ class Forecaster(ABC):
     treatments: ClassVar[tuple[str, ...]] = ("ignore", "mask")
     cost: ClassVar[Cost] = "fast"
     has_paths: ClassVar[bool] = True
+    can_update: ClassVar[bool] = False
+    own_threads: ClassVar[bool] = False
 
     cutoff_: pd.Timestamp
     series_: pd.Index
@@ -82,13 +88,44 @@ class Forecaster(ABC):
         Forecaster
             Itself, fitted.
         """
+        self._fit(self._admit(panel))
+        return self
+
+    def update(self, panel: pd.DataFrame) -> Forecaster:
+        """Take a history that ends later, with the parameters of :meth:`fit` frozen.
+
+        Parameters
+        ----------
+        panel : pandas.DataFrame
+            As for :meth:`fit`; the whole history, not only what is new.
+
+        Returns
+        -------
+        Forecaster
+            Itself, forecasting from the panel's last day on.
+
+        Raises
+        ------
+        CivstatsError
+            If the model offers no update.
+        ForecastError
+            If it was never fitted.
+        """
+        if not self.can_update:
+            raise CivstatsError(f"{self.name} cannot take new history unfitted; call fit(panel)")
+        if not hasattr(self, "cutoff_"):
+            raise ForecastError(f"{self.name} is not fitted: call fit(panel) first")
+        self._update(self._admit(panel))
+        return self
+
+    def _admit(self, panel: pd.DataFrame) -> pd.DataFrame:
+        """Check a panel, note its cutoff and series, and return it without the truth."""
         if not isinstance(panel[ID].dtype, pd.CategoricalDtype):
             raise PanelError(f"{ID} is not a category: pass the panel through validate_panel first")
         seen = panel.drop(columns=[c for c in TRUTH if c in panel.columns])
         self.cutoff_ = pd.Timestamp(seen[DS].max())
         self.series_ = pd.Index(seen[ID].cat.remove_unused_categories().cat.categories)
-        self._fit(seen)
-        return self
+        return seen
 
     def predict(
         self,
@@ -153,6 +190,10 @@ class Forecaster(ABC):
     @abstractmethod
     def _fit(self, panel: pd.DataFrame) -> None:
         """Fit on a panel without truth columns."""
+
+    def _update(self, panel: pd.DataFrame) -> None:
+        """Replace the history, parameters frozen; for models with ``can_update``."""
+        raise NotImplementedError
 
     @abstractmethod
     def _predict(

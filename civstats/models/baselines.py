@@ -32,6 +32,7 @@ class SeasonalNaive(LocalForecaster):
     """
 
     name = "SeasonalNaive"
+    can_update = True
     min_seasons = 1
 
     def _model(self) -> Any:
@@ -55,6 +56,7 @@ class SeasonalWindowAverage(LocalForecaster):
     """
 
     name = "SeasonalWindowAverage"
+    can_update = True
     min_seasons = 1
 
     def __init__(self, *, window: int = 8, **common: Any) -> None:
@@ -84,6 +86,7 @@ class CrostonSBA(LocalForecaster):
     """
 
     name = "CrostonSBA"
+    can_update = True
 
     def _model(self) -> Any:
         from statsforecast.models import CrostonSBA as Model
@@ -121,6 +124,7 @@ class TSB(LocalForecaster):
     """
 
     name = "TSB"
+    can_update = True
 
     def __init__(
         self, *, alpha_size: float = 0.1, alpha_probability: float = 0.05, **common: Any
@@ -143,7 +147,9 @@ class _Frozen(LocalForecaster):
     def _forecasts(self, y: np.ndarray, ends: list[int], reach: int) -> list[np.ndarray]:
         fitted = self._model().fit(self._recent(y))
         return [
-            fitted.forward(y=self._recent(y[:end]), h=reach)["mean"] if k else fitted.predict(h=reach)["mean"]
+            fitted.forward(y=self._recent(y[:end]), h=reach)["mean"]
+            if k
+            else fitted.predict(h=reach)["mean"]
             for k, end in enumerate(ends)
         ]
 
