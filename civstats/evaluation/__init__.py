@@ -1,5 +1,8 @@
 """The only home of a score."""
 
-from civstats.evaluation.scores import METRICS, evaluate
+from civstats.evaluation.comparison import Difference, compare, naive_against_truth
+from civstats.evaluation.scores import evaluate
+from civstats.evaluation.scoring import METRICS
+from civstats.evaluation.selection import selection_bias
 
-__all__ = ["METRICS", "evaluate"]
+__all__ = ["METRICS", "Difference", "compare", "evaluate", "naive_against_truth", "selection_bias"]

@@ -55,7 +55,8 @@ class Alignment:
     @property
     def cutoff(self) -> np.ndarray:
         """Number of each row's cutoff, shape (n,)."""
-        return self.column_cutoff[self.column]
+        cutoff: np.ndarray = self.column_cutoff[self.column]
+        return cutoff
 
     def where(self, row: int) -> str:
         """Name a row for an error message."""
@@ -192,8 +193,8 @@ def _number_series(wanted: pd.Series, held: pd.Series) -> tuple[np.ndarray, pd.I
     """Number the forecast series in panel order; panel rows of other series get -1."""
     if wanted.isna().any():
         raise ForecastError(f"{int(wanted.isna().sum())} forecast row(s) without {ID}")
-    held_codes, categories = _codes(held)
-    wanted_codes, uniques = _codes(wanted)
+    held_codes, categories = number_ids(held)
+    wanted_codes, uniques = number_ids(wanted)
     place = categories.get_indexer(uniques)
     present = np.bincount(wanted_codes, minlength=len(uniques)) > 0
     unknown = present & (place < 0)
@@ -208,7 +209,7 @@ def _number_series(wanted: pd.Series, held: pd.Series) -> tuple[np.ndarray, pd.I
     return number[place][wanted_codes], pd.Index(categories[kept]), number[held_codes]
 
 
-def _codes(ids: pd.Series) -> tuple[np.ndarray, pd.Index]:
+def number_ids(ids: pd.Series) -> tuple[np.ndarray, pd.Index]:
     """Return codes and categories; plain identifiers are numbered in sorted order."""
     if isinstance(ids.dtype, pd.CategoricalDtype):
         return ids.cat.codes.to_numpy(), ids.cat.categories
@@ -250,9 +251,9 @@ def _refuse_holes(aligned: Alignment, cell: np.ndarray, found: np.ndarray) -> No
     n_columns = len(aligned.column_day)
     if len(cell) == len(aligned.ids) * n_columns:
         return
-    present = np.zeros(len(aligned.ids) * n_columns, dtype=bool)
-    present[cell] = True
-    present = present.reshape(len(aligned.ids), n_columns)
+    flat = np.zeros(len(aligned.ids) * n_columns, dtype=bool)
+    flat[cell] = True
+    present = flat.reshape(len(aligned.ids), n_columns)
     starts = np.flatnonzero(np.diff(aligned.column_cutoff, prepend=-1))
     begun = np.logical_or.reduceat(present, starts, axis=1)[:, aligned.column_cutoff]
     hole = begun & ~present & (found[:, aligned.column_day] >= 0)

@@ -110,7 +110,8 @@ def _covered(view: View) -> np.ndarray:
 
 
 def _width(view: View) -> np.ndarray:
-    return view.hi - view.lo
+    distance: np.ndarray = view.hi - view.lo
+    return distance
 
 
 INTERVALS = (

@@ -51,8 +51,8 @@ def rmse(actual: ArrayLike, forecast: ArrayLike) -> float:
 
     Examples
     --------
-    >>> rmse([1, 1], [1, 3]) ** 2
-    2.0000000000000004
+    >>> rmse([1, 1], [4, 4])
+    3.0
     """
     a, f = _pair(actual, forecast)
     return float(np.sqrt(np.square(f - a).mean())) if a.size else float("nan")
@@ -76,7 +76,8 @@ def bias(actual: ArrayLike, forecast: ArrayLike) -> float:
 
 
 def _absolute(view: View) -> np.ndarray:
-    return np.abs(view.median - view.actual)
+    error: np.ndarray = np.abs(view.median - view.actual)
+    return error
 
 
 def _absolute_total(view: View) -> np.ndarray:
@@ -88,15 +89,18 @@ def _absolute_total(view: View) -> np.ndarray:
     """
     error = view.mean - view.actual
     total = np.bincount(view.window, weights=error, minlength=view.n_windows)
-    return np.sign(total)[view.window] * error
+    part: np.ndarray = np.sign(total)[view.window] * error
+    return part
 
 
 def _signed(view: View) -> np.ndarray:
-    return view.mean - view.actual
+    error: np.ndarray = view.mean - view.actual
+    return error
 
 
 def _squared(view: View) -> np.ndarray:
-    return np.square(view.mean - view.actual)
+    error: np.ndarray = np.square(view.mean - view.actual)
+    return error
 
 
 POINTS = (
