@@ -75,3 +75,56 @@ def promotions(panel: pd.DataFrame, *, cut: float = 0.05, memory: float = 1 / 56
         index.starts.astype(np.int64), index.ends.astype(np.int64), panel[PRICE].to_numpy(),
         cut, memory,
     )  # fmt: skip
+
+
+def promise(panel: pd.DataFrame, demand: np.ndarray) -> np.ndarray:
+    """Say how much more than usual a day promises to sell, from its weekday and SNAP alone.
+
+    Factors come from the panel's past: on day t from daily totals before t, shrunk towards 1, so
+    neither that day's demand nor anything later has a part in them.
+
+    Parameters
+    ----------
+    panel : pandas.DataFrame
+        A validated panel.
+    demand : numpy.ndarray, shape (n_rows,)
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_rows,), float32
+        1 is an ordinary day.
+    """
+    day = panel[DS].to_numpy().view("int64") // _DAY_NS
+    day = (day - day.min()).astype(np.int32)
+    n_days = int(day.max()) + 1
+    weekday = (np.arange(n_days) + weekdays(panel)[np.argmin(day)]) % 7
+    total, count = np.bincount(day, demand, n_days), np.bincount(day, minlength=n_days)
+    by_weekday = np.ones(n_days)
+    for w in range(7):
+        by_weekday += np.where(weekday == w, _past_ratio(total, count, weekday == w) - 1, 0)
+    factor = by_weekday.astype(np.float32)[day]
+    if "snap" in panel.columns:
+        snap = np.nan_to_num(panel["snap"].to_numpy(dtype=np.float32)) > 0
+        on, n_on = (
+            np.bincount(day[snap], demand[snap], n_days),
+            np.bincount(day[snap], None, n_days),
+        )
+        factor[snap] *= _ratio(on, n_on, total, count).astype(np.float32)[day[snap]]
+    return factor
+
+
+def _past_ratio(total: np.ndarray, count: np.ndarray, days: np.ndarray) -> np.ndarray:
+    return _ratio(np.where(days, total, 0), np.where(days, count, 0), total, count)
+
+
+def _ratio(
+    part: np.ndarray, n_part: np.ndarray, total: np.ndarray, count: np.ndarray
+) -> np.ndarray:
+    """Mean over a part of all earlier days against the mean over all of them, shrunk towards 1."""
+    before = [np.r_[0, np.cumsum(x)[:-1]].astype(float) for x in (part, n_part, total, count)]
+    units, rows, all_units, all_rows = before
+    usual = np.divide(all_units, all_rows, out=np.zeros(len(units)), where=all_rows > 0)
+    # Four ordinary days of prior weight, so that one odd day does not make a profile.
+    prior = 4 * count.mean()
+    expected = usual * (rows + prior)
+    return np.divide(units + prior * usual, expected, out=np.ones(len(units)), where=expected > 0)

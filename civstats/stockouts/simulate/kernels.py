@@ -6,6 +6,9 @@ Import this module inside functions only: it loads numba. Every draw made here i
 
 from __future__ import annotations
 
+# mypy: disallow-untyped-defs=False
+# Compiled functions take their types from the arrays they are called with.
+
 import math
 
 import numpy as np
@@ -31,8 +34,20 @@ def uniform(key, stream, day, unit):
 
 
 @njit(cache=True)
-def _move_losses(day, row, lost, is_open, recaptured, carry, key, n_open, opened, share_sister,
-                 share_later, within):
+def _move_losses(
+    day,
+    row,
+    lost,
+    is_open,
+    recaptured,
+    carry,
+    key,
+    n_open,
+    opened,
+    share_sister,
+    share_later,
+    within,
+):
     """Send each lost unit of one day to a sister that opened in stock, to a later day, or nowhere.
 
     Updates `recaptured` (rows of today) and `carry` (member x future day ring) in place.
@@ -67,10 +82,34 @@ def _learn(level, seen, x, censored, memory, prior_days):
 
 
 @njit(cache=True)
-def policy_walk(group_ends, member, start, end, first_day, demand, profile, key, review, lead,
-                phase, safety, memory, prior_level, prior_days, dispersion, min_level, pack,
-                launch_days, launch_stock, share_sister, share_later, within, stock, sales,
-                recaptured):
+def policy_walk(
+    group_ends,
+    member,
+    start,
+    end,
+    first_day,
+    demand,
+    profile,
+    key,
+    review,
+    lead,
+    phase,
+    safety,
+    memory,
+    prior_level,
+    prior_days,
+    dispersion,
+    min_level,
+    pack,
+    launch_days,
+    launch_stock,
+    share_sister,
+    share_later,
+    within,
+    stock,
+    sales,
+    recaptured,
+):
     """Walk an order-up-to policy through every group; fill `stock`, `sales`, `recaptured`.
 
     A day: what was ordered `lead` days ago is on the shelf before opening; sales; then, on a
@@ -80,7 +119,7 @@ def policy_walk(group_ends, member, start, end, first_day, demand, profile, key,
     first = 0
     has_recapture = share_sister + share_later > 0
     for g in range(len(group_ends)):
-        ids = member[first:group_ends[g]]
+        ids = member[first : group_ends[g]]
         first = group_ends[g]
         n = len(ids)
         level = np.full(n, prior_level)
@@ -126,8 +165,20 @@ def policy_walk(group_ends, member, start, end, first_day, demand, profile, key,
                         opened[n_open] = i
                         n_open += 1
             if has_recapture:
-                _move_losses(day, row, lost, is_open, recaptured, carry, keys, n_open, opened,
-                             share_sister, share_later, within)
+                _move_losses(
+                    day,
+                    row,
+                    lost,
+                    is_open,
+                    recaptured,
+                    carry,
+                    keys,
+                    n_open,
+                    opened,
+                    share_sister,
+                    share_later,
+                    within,
+                )
             for i in range(n):
                 r = row[i]
                 if r < 0:
@@ -138,8 +189,9 @@ def policy_walk(group_ends, member, start, end, first_day, demand, profile, key,
                     faced += recaptured[r]
                 sold = min(np.float64(faced), on_hand[i])
                 sales[r] = sold
-                level[i], seen[i] = _learn(level[i], seen[i], sold / profile[r],
-                                           sold >= on_hand[i], memory, prior_days)
+                level[i], seen[i] = _learn(
+                    level[i], seen[i], sold / profile[r], sold >= on_hand[i], memory, prior_days
+                )
                 on_hand[i] -= sold
                 age = r - start[s]
                 handover = age == launch_days - 1
@@ -177,3 +229,126 @@ def price_cuts(start, end, price, cut, memory):
             marked[r] = p < (1.0 - cut) * usual
             usual += memory * (p - usual)
     return marked
+
+
+@njit(cache=True)
+def given_walk(
+    group_ends,
+    member,
+    start,
+    end,
+    first_day,
+    demand,
+    profile,
+    cover,
+    share,
+    key,
+    memory,
+    prior_level,
+    prior_days,
+    share_sister,
+    share_later,
+    within,
+    stock,
+    sales,
+    recaptured,
+):
+    """Serve demand through given outages; fill `stock`, `sales`, `recaptured`.
+
+    `cover` is NaN on a day with plenty, else the day's stock in multiples of what past sales and
+    known covariates make the shop expect (0: an empty shelf). `share` is the share of the day
+    during which the shop can sell; empty where it always can.
+    """
+    first = 0
+    has_recapture = share_sister + share_later > 0
+    has_share = len(share) > 0
+    for g in range(len(group_ends)):
+        ids = member[first : group_ends[g]]
+        first = group_ends[g]
+        n = len(ids)
+        level = np.full(n, prior_level)
+        seen = np.zeros(n)
+        lost = np.zeros(n)
+        row = np.full(n, -1)
+        is_open = np.zeros(n, dtype=np.bool_)
+        opened = np.zeros(n, dtype=np.int64)
+        day0, day1 = first_day[ids[0]], 0
+        for i in range(n):
+            s = ids[i]
+            day0 = min(day0, first_day[s])
+            day1 = max(day1, first_day[s] + end[s] - start[s])
+        carry = np.zeros((n, within + 1))
+        keys = key[ids]
+        for day in range(day0, day1):
+            n_open = 0
+            for i in range(n):
+                s = ids[i]
+                r = start[s] + day - first_day[s]
+                if r < start[s] or r >= end[s]:
+                    row[i] = -1
+                    continue
+                row[i] = r
+                open_share = share[r] if has_share else 1.0
+                stock[r] = np.nan
+                if not math.isnan(cover[r]):
+                    expected = level[i] * profile[r] * cover[r]
+                    stock[r] = math.floor(expected + uniform(keys[i], _ROUND, day, 0))
+                    if cover[r] == 0:
+                        stock[r] = 0.0
+                room = np.inf if math.isnan(stock[r]) else np.float64(stock[r])
+                own = min(np.float64(demand[r]), room)
+                if open_share < 1:
+                    own = _thin(keys[i], day, 0, demand[r], open_share)
+                sales[r] = own
+                if has_recapture:
+                    recaptured[r] = carry[i, day % (within + 1)]
+                    carry[i, day % (within + 1)] = 0.0
+                    lost[i] = demand[r] - own
+                    is_open[i] = room > 0 and open_share == 1
+                    if is_open[i]:
+                        opened[n_open] = i
+                        n_open += 1
+            if has_recapture:
+                _move_losses(
+                    day,
+                    row,
+                    lost,
+                    is_open,
+                    recaptured,
+                    carry,
+                    keys,
+                    n_open,
+                    opened,
+                    share_sister,
+                    share_later,
+                    within,
+                )
+            for i in range(n):
+                r = row[i]
+                if r < 0:
+                    continue
+                room = np.inf if math.isnan(stock[r]) else np.float64(stock[r])
+                if has_recapture and recaptured[r] > 0:
+                    extra = np.float64(recaptured[r])
+                    if has_share and share[r] < 1:
+                        extra = _thin(keys[i], day, int(demand[r]), extra, share[r])
+                    sales[r] = min(sales[r] + extra, room)
+                if not (has_share and share[r] < 1):
+                    level[i], seen[i] = _learn(
+                        level[i],
+                        seen[i],
+                        sales[r] / profile[r],
+                        sales[r] >= room,
+                        memory,
+                        prior_days,
+                    )
+
+
+@njit(cache=True)
+def _thin(key, day, first_unit, units, share):
+    """Count the units that come while the shop can sell: Binomial(units, share)."""
+    kept = 0
+    for unit in range(int(units)):
+        if uniform(key, _THIN, day, first_unit + unit) < share:
+            kept += 1
+    return float(kept)

@@ -1,32 +1,31 @@
-"""The table of mechanisms, and the one door through which a panel gets simulated stockouts."""
+"""The table of mechanisms: each turns a panel's demand into sales, stock and flags."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from civstats.schema import (
     CENSORED,
-    DEMAND,
     IN_STOCK_SHARE,
     RECAPTURED,
     STOCK,
     CivstatsError,
-    PanelError,
     Y,
     check_share,
     series_index,
-    validate_panel,
 )
-from civstats.stockouts.simulate.outages import check_run_length, days_out, random_order
+from civstats.stockouts.simulate.calibrate import bisect
+from civstats.stockouts.simulate.covariates import promise, trade_calendar
+from civstats.stockouts.simulate.outages import Outages, starts_needed
 from civstats.stockouts.simulate.policy import InventoryPolicy, Shop, true_demand
-from civstats.stockouts.simulate.recapture import Recapture
+from civstats.stockouts.simulate.recapture import Recapture, whole_units
+from civstats.stockouts.simulate.serve import Server
 
-_FLAGS = (CENSORED, IN_STOCK_SHARE, STOCK)
+Columns = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -36,123 +35,178 @@ class Mechanism:
     Attributes
     ----------
     run : callable
-        ``run(panel, *, rate, rng, recapture, **options)`` -> dict of new columns, ``y`` and flags.
+        ``run(panel, *, rate, rng, recapture, **options)`` -> new columns: sales and flags.
     description : str
         One line for a report.
     """
 
-    run: Callable[..., dict[str, np.ndarray]]
+    run: Callable[..., Columns]
     description: str
 
 
-def simulate_stockouts(
-    panel: pd.DataFrame,
-    *,
-    mechanism: str,
-    rate: float,
-    seed: int | np.random.Generator,
-    recapture: Recapture | None = None,
-    freq: str = "D",
-    **options: Any,
-) -> pd.DataFrame:
-    """Cut a panel's demand by stockouts of a known mechanism, at a known rate.
-
-    Parameters
-    ----------
-    panel : pandas.DataFrame
-        A panel without flags. Its ``demand`` is what customers want; without that column its
-        ``y`` is taken for demand (for M5: "M5 sales before the simulated stockouts").
-    mechanism : str
-        A name in `MECHANISMS`.
-    rate : float
-        Share of the panel's series-days that are stockout days, in (0, 1), hit within 0.01.
-    seed : int or numpy.random.Generator
-    recapture : Recapture, optional
-        Where lost units go; by default they are lost for good.
-    freq : str
-        Frequency of the panel.
-    **options
-        Of the mechanism: see its function in `MECHANISMS`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A validated panel: the input's columns, ``y`` cut, ``demand`` as it was, ``stock``,
-        ``is_censored``; ``in_stock_share`` where outages go by the clock; with `recapture` the
-        units each row owes to others' losses, ``recaptured``.
-
-    Raises
-    ------
-    PanelError
-        If the panel breaks the contract or carries stockouts already.
-    CivstatsError
-        If the mechanism is unknown, or cannot reach the rate on this panel.
-
-    Examples
-    --------
-    >>> days = pd.date_range("2024-01-01", periods=200)
-    >>> panel = pd.DataFrame({"unique_id": "a", "ds": days, "y": 3})
-    >>> out = simulate_stockouts(panel, mechanism="random", rate=0.05, seed=1)
-    >>> int(out["is_censored"].sum())
-    10
-    """
-    if mechanism not in MECHANISMS:
-        raise CivstatsError(
-            f"mechanism must be one of {', '.join(MECHANISMS)}, but got {mechanism!r}"
-        )
-    check_share("rate", rate, closed=False)
-    carried = [c for c in _FLAGS if c in getattr(panel, "columns", ())]
-    if carried:
-        raise PanelError(
-            f"the panel carries {', '.join(carried)}: its stockouts are on record; use it as it is, "
-            "without simulation, or drop the column(s) to simulate on top of its sales"
-        )
-    frame = validate_panel(panel, freq=freq)
-    demand = true_demand(frame)
-    columns = MECHANISMS[mechanism].run(
-        frame, rate=float(rate), rng=np.random.default_rng(seed), recapture=recapture, **options
-    )
-    return validate_panel(frame.assign(**{DEMAND: demand, **columns}), freq=freq)
-
-
-def _random(
+def random(
     panel: pd.DataFrame,
     *,
     rate: float,
     rng: np.random.Generator,
     recapture: Recapture | None,
     run_length: float = 1.5,
-) -> dict[str, np.ndarray]:
-    """Empty whole days regardless of demand; `run_length` is the mean length of an outage."""
-    run_length = check_run_length(run_length)
-    out = days_out(
-        series_index(panel), random_order(panel, rng), rate, run_length, rng, "random"
-    )
-    stock = np.where(out, np.float32(0), np.float32(np.nan))
-    return {Y: np.where(out, np.float32(0), true_demand(panel)), STOCK: stock, CENSORED: out}
+) -> Columns:
+    """Empty whole days regardless of demand; the stock of the other days is not known (NaN).
+
+    Parameters
+    ----------
+    panel, rate, rng, recapture
+        As in `simulate_stockouts`.
+    run_length : float
+        Mean length of an outage before overlaps, days (geometric); 1 makes days independent.
+    """
+    order = rng.random(len(panel), dtype=np.float32)
+    at_most = starts_needed(len(panel), rate, "random")
+    out = Outages(series_index(panel), order, run_length, rng, at_most).hit(rate, "random")
+    cover = np.where(out, np.float32(0), np.float32(np.nan))
+    if recapture is None:
+        y = np.where(out, np.float32(0), true_demand(panel))
+        return {Y: y, STOCK: cover, CENSORED: out}
+    return _columns(*Server(panel, rng=rng, recapture=recapture).serve(cover))
 
 
-def _inventory(
+def promotion(
+    panel: pd.DataFrame,
+    *,
+    rate: float,
+    rng: np.random.Generator,
+    recapture: Recapture | None,
+    run_length: float = 1.5,
+    capped: float = 0.5,
+    cover: tuple[float, float] = (0.0, 1.5),
+    promo_hazard: float = 3.0,
+    event_hazard: float = 2.0,
+    promise_power: float = 2.0,
+) -> Columns:
+    """Empty or cap days on which covariates promise high demand.
+
+    An outage starts with a hazard that grows with promotions, events, and what weekday and SNAP
+    promise by the panel's past; the day's own demand has no part in it. The stock of a capped day
+    is a uniform multiple of what past observed sales and the same covariates make the shop
+    expect. A capped day is flagged, and counts for the rate, if demand reached the cap; in-stock
+    days without a cap have no known stock (NaN).
+
+    Parameters
+    ----------
+    panel, rate, rng, recapture
+        As in `simulate_stockouts`.
+    run_length : float
+        Mean length of an outage before overlaps, days (geometric).
+    capped : float
+        Share of the hit days on which stock is short rather than nil, in [0, 1].
+    cover : tuple of float
+        Bounds of the multiple; the lower, the tighter the caps.
+    promo_hazard, event_hazard : float
+        Factors on the hazard of a day with a promotion, an event.
+    promise_power : float
+        Exponent of the promise in the hazard.
+    """
+    check_share("capped", capped)
+    low, high = cover
+    if not 0 <= low <= high < np.inf:
+        raise CivstatsError(f"cover must hold two numbers 0 <= low <= high, but got {cover!r}")
+    if min(promo_hazard, event_hazard) <= 0:
+        raise CivstatsError("promo_hazard and event_hazard must be positive")
+    calendar = trade_calendar(panel)
+    profile = promise(panel, true_demand(panel))
+    hazard = profile ** np.float32(promise_power)
+    hazard[calendar.promo] *= np.float32(promo_hazard)
+    hazard[calendar.event] *= np.float32(event_hazard)
+    order = rng.exponential(size=len(panel)).astype(np.float32) / hazard
+    outages = Outages(series_index(panel), order, run_length, rng)
+    multiple = rng.uniform(low, high, len(panel)).astype(np.float32)
+    multiple[rng.random(len(panel), dtype=np.float32) >= capped] = 0
+    profile[calendar.promo] *= np.float32(1.5)
+    server = Server(panel, rng=rng, recapture=recapture, profile=profile)
+
+    def columns(n_starts: float) -> Columns:
+        hit = outages.union(n_starts)
+        return _columns(*server.serve(np.where(hit, multiple, np.float32(np.nan))))
+
+    n = bisect(
+        lambda x: float(columns(x)[CENSORED].mean()), rate, 0.0, float(outages.n_starts),
+        "promotion", "a lower capped or cover",
+    )  # fmt: skip
+    return columns(n)
+
+
+def inventory(
     panel: pd.DataFrame,
     *,
     rate: float,
     rng: np.random.Generator,
     recapture: Recapture | None,
     policy: InventoryPolicy | None = None,
-) -> dict[str, np.ndarray]:
-    """Order up to a level from past sales; the safety factor of `policy` is chosen for the rate."""
+) -> Columns:
+    """Reorder by past observed sales and known covariates; what runs short is flagged.
+
+    Parameters
+    ----------
+    panel, rate, rng, recapture
+        As in `simulate_stockouts`.
+    policy : InventoryPolicy, optional
+        Its safety factor is replaced by the one that hits the rate.
+    """
     policy = policy or InventoryPolicy()
     shop = Shop(panel, policy, seed=rng, recapture=recapture)
     run = shop.run(shop.calibrate(policy, rate))
-    columns = {Y: run.sales, STOCK: run.stock, CENSORED: run.is_censored}
-    if run.recaptured is not None:
-        columns[RECAPTURED] = run.recaptured
-    return columns
+    return _columns(run.stock, run.sales, run.recaptured)
+
+
+def part_day(
+    panel: pd.DataFrame,
+    *,
+    rate: float,
+    rng: np.random.Generator,
+    recapture: Recapture | None,
+    run_length: float = 1.0,
+    beta: tuple[float, float] = (1.0, 1.0),
+) -> Columns:
+    """Close the shelf for a share of the day, by the clock: sales ~ Binomial(demand, share).
+
+    A matter of exposure: nothing is flagged as censored, and no stock is known.
+
+    Parameters
+    ----------
+    panel, rate, rng, recapture
+        As in `simulate_stockouts`; the rate counts days with ``in_stock_share < 1``.
+    run_length : float
+        Mean number of days in a row with an outage, before overlaps (geometric).
+    beta : tuple of float
+        Parameters of the Beta distribution of the share in stock on such a day.
+    """
+    whole_units(panel, true_demand(panel), "part_day")
+    if not min(beta) > 0:
+        raise CivstatsError(f"beta must hold two positive numbers, but got {beta!r}")
+    order = rng.random(len(panel), dtype=np.float32)
+    at_most = starts_needed(len(panel), rate, "part_day")
+    out = Outages(series_index(panel), order, run_length, rng, at_most).hit(rate, "part_day")
+    share = np.ones(len(panel), np.float32)
+    share[out] = np.minimum(rng.beta(*beta, size=int(out.sum())), np.nextafter(np.float32(1), 0))
+    server = Server(panel, rng=rng, recapture=recapture)
+    columns = _columns(*server.serve(np.full(len(panel), np.nan, np.float32), share))
+    return {**columns, IN_STOCK_SHARE: share}
+
+
+def _columns(stock: np.ndarray, sales: np.ndarray, recaptured: np.ndarray | None) -> Columns:
+    # A missing stock compares false: plenty is never an empty shelf.
+    columns = {Y: sales, STOCK: stock, CENSORED: sales >= stock}
+    return columns if recaptured is None else {**columns, RECAPTURED: recaptured}
 
 
 MECHANISMS: dict[str, Mechanism] = {
-    "random": Mechanism(_random, "whole days out of stock, independent of demand"),
-    "inventory": Mechanism(
-        _inventory, "an order-up-to policy that knows past sales only runs dry for days at a time"
+    "random": Mechanism(random, "whole days out of stock, whatever the demand"),
+    "promotion": Mechanism(
+        promotion, "days out or short of stock, mostly when promotions and calendar promise much"
     ),
+    "inventory": Mechanism(
+        inventory, "an order-up-to policy that knows past sales only runs dry for days at a time"
+    ),
+    "part_day": Mechanism(part_day, "the shelf shut for a share of the day, by the clock"),
 }

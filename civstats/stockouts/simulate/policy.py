@@ -64,8 +64,8 @@ class InventoryPolicy:
     1.0
     """
 
-    review_period: int | Sequence[int] = (3, 7)
-    lead_time: int | Sequence[int] = (1, 2, 4)
+    review_period: int | Sequence[int] = (1, 2)
+    lead_time: int | Sequence[int] = (1, 2, 3)
     safety_factor: float = 1.0
     memory: float = 0.03
     prior_level: float = 0.5
@@ -85,14 +85,24 @@ class InventoryPolicy:
                 raise CivstatsError(
                     f"{name} must be 1 day or more, but got {getattr(self, name)!r}"
                 )
-        for name in ("dispersion", "prior_level", "prior_days", "promo_uplift", "event_uplift",
-                     "weekend_uplift"):
+        for name in (
+            "dispersion",
+            "prior_level",
+            "prior_days",
+            "promo_uplift",
+            "event_uplift",
+            "weekend_uplift",
+        ):
             if not 0 < getattr(self, name) < np.inf:
                 raise CivstatsError(f"{name} must be positive, but got {getattr(self, name)!r}")
         if not 0 < self.memory <= 1:
             raise CivstatsError(f"memory must lie in (0, 1], but got {self.memory!r}")
-        for name, least in (("min_level", 0), ("pack_size", 1), ("launch_days", 0),
-                            ("launch_stock", 1)):
+        for name, least in (
+            ("min_level", 0),
+            ("pack_size", 1),
+            ("launch_days", 0),
+            ("launch_stock", 1),
+        ):
             if getattr(self, name) < least:
                 raise CivstatsError(
                     f"{name} must be {least} or more, but got {getattr(self, name)!r}"
@@ -247,9 +257,9 @@ class Shop:
 
     def _profile(self, policy: InventoryPolicy) -> np.ndarray:
         """Known factors on a day's expected sales, shape (n_rows,), float32."""
-        factor = np.array(
-            [1.0, policy.weekend_uplift], dtype=np.float32
-        )[self._calendar.weekend.astype(np.int8)]
+        factor = np.array([1.0, policy.weekend_uplift], dtype=np.float32)[
+            self._calendar.weekend.astype(np.int8)
+        ]
         factor[self._calendar.promo] *= np.float32(policy.promo_uplift)
         factor[self._calendar.event] *= np.float32(policy.event_uplift)
         return factor

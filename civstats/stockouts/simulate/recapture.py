@@ -49,7 +49,9 @@ class Recapture:
                 "than 1; a lost unit moves at most once"
             )
         if isinstance(self.within_days, bool) or int(self.within_days) != self.within_days:
-            raise CivstatsError(f"recapture.within_days must be whole, but got {self.within_days!r}")
+            raise CivstatsError(
+                f"recapture.within_days must be whole, but got {self.within_days!r}"
+            )
         if self.within_days < 1:
             raise CivstatsError(f"recapture.within_days must be 1 or more, not {self.within_days}")
 
