@@ -1,0 +1,15 @@
+"""Tables and figures to one self-contained HTML page and a Markdown twin."""
+
+from civstats.report._inline import escape_markdown, literal
+from civstats.report.builder import Report
+from civstats.report.tables import Table, format_number, interval_text, make_table
+
+__all__ = [
+    "Report",
+    "Table",
+    "escape_markdown",
+    "format_number",
+    "interval_text",
+    "literal",
+    "make_table",
+]
