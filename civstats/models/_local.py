@@ -88,6 +88,13 @@ class LocalForecaster(Forecaster):
     def _fit(self, panel: pd.DataFrame) -> None:
         self._history: Histories = histories(panel, self.treatment, self.season_length)
         self.imputation = self._history.imputation
+        first = panel[DS].iloc[0]
+        rows = int((panel[ID] == panel[ID].iloc[0]).sum())
+        if self._periods(self._history.last[0], first)[0] != rows - 1:
+            raise CivstatsError(
+                f"{self.name}: the panel's days are not consecutive in freq {self.freq!r}; "
+                "build the forecaster with the panel's freq"
+            )
 
     def _update(self, panel: pd.DataFrame) -> None:
         # For the models with can_update: their parameters are constants, so nothing is estimated.

@@ -8,7 +8,7 @@ import numpy as np
 
 from civstats.models._local import LocalForecaster
 from civstats.models.base import Cost, register
-from civstats.schema import check_h
+from civstats.schema import CivstatsError, check_h, check_share
 
 
 @register
@@ -130,7 +130,8 @@ class TSB(LocalForecaster):
         self, *, alpha_size: float = 0.1, alpha_probability: float = 0.05, **common: Any
     ) -> None:
         super().__init__(**common)
-        self.alpha_size, self.alpha_probability = alpha_size, alpha_probability
+        self.alpha_size = check_share("alpha_size", alpha_size)
+        self.alpha_probability = check_share("alpha_probability", alpha_probability)
 
     def _model(self) -> Any:
         from statsforecast.models import TSB as Model
@@ -139,19 +140,18 @@ class TSB(LocalForecaster):
 
 
 class _Frozen(LocalForecaster):
-    """Models whose parameters are estimated once; past origins see the states of their day only."""
+    """Models whose parameters are estimated once, on the last two years of a history in days.
+
+    At a past origin they keep those parameters, and the states they had on that day.
+    """
 
     min_seasons = 3
     max_seasons = 104
 
     def _forecasts(self, y: np.ndarray, ends: list[int], reach: int) -> list[np.ndarray]:
         fitted = self._model().fit(self._recent(y))
-        return [
-            fitted.forward(y=self._recent(y[:end]), h=reach)["mean"]
-            if k
-            else fitted.predict(h=reach)["mean"]
-            for k, end in enumerate(ends)
-        ]
+        past = [fitted.forward(y=self._recent(y[:end]), h=reach)["mean"] for end in ends[1:]]
+        return [fitted.predict(h=reach)["mean"], *past]
 
 
 @register
@@ -159,14 +159,28 @@ class CES(_Frozen):
     """Complex exponential smoothing.
 
     Source: Svetunkov, Kourentzes and Ord (2022), Naval Research Logistics 69.
+
+    Parameters
+    ----------
+    treatment, season_length, freq, n_origins
+        As for :class:`SeasonalNaive`.
+    form : {"P", "S", "N", "Z"}
+        Partial, simple or no seasonality, or the choice of them by AICc. Partial, the default,
+        took a third of the time of the choice on 100 grocery items of M5 and missed by less.
     """
 
     name = "CES"
 
+    def __init__(self, *, form: str = "P", **common: Any) -> None:
+        super().__init__(**common)
+        if form not in ("P", "S", "N", "Z"):
+            raise CivstatsError(f"form must be one of P, S, N, Z, but got {form!r}")
+        self.form = form
+
     def _model(self) -> Any:
         from statsforecast.models import AutoCES as Model
 
-        return Model(season_length=self.season_length)
+        return Model(season_length=self.season_length, model=self.form)
 
 
 @register
