@@ -1,0 +1,77 @@
+"""The bias of a perfect forecast on scored days: worked numbers and their intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from civstats.evaluation import evaluate, selection_bias
+from civstats.schema import CivstatsError, PanelError, validate_panel
+
+
+def world(family, cap=8, n_series=400, n_days=150, seed=0):
+    rng = np.random.default_rng(seed)
+    demand = family.rvs(n_series * n_days, random_state=rng)
+    return validate_panel(
+        pd.DataFrame(
+            {
+                "unique_id": np.repeat([f"s{i:03d}" for i in range(n_series)], n_days),
+                "ds": np.tile(pd.date_range("2024-01-01", periods=n_days), n_series),
+                "y": np.minimum(demand, cap),
+                "is_censored": demand >= cap,
+                "stock": cap,
+                "demand": demand,
+                "demand_mean": family.mean(),
+            }
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("family", "printed"), [(stats.poisson(5), 0.14), (stats.nbinom(2, 2 / 7), 0.56)]
+)
+def test_a_perfect_forecast_looks_biased_on_in_stock_days(family, printed):
+    """Mean 5, stock 8: mu / E[D | D < 8] - 1 is +14 % for Poisson, +56 % for NB(5, 2)."""
+    x = np.arange(400)
+    p = family.pmf(x)
+    exact_in_stock = 5 / ((x * p)[:8].sum() / p[:8].sum()) - 1
+    exact_all = 5 / (np.minimum(x, 8) * p).sum() - 1
+    assert exact_in_stock == pytest.approx(printed, abs=0.005)
+    table = selection_bias(world(family), n_boot=200).set_index("regime")
+    for regime, exact in (("in_stock", exact_in_stock), ("all_days", exact_all), ("demand", 0)):
+        row = table.loc[regime]
+        assert row["value"] == pytest.approx(exact, abs=0.02)
+        assert row["lo"] < exact < row["hi"]
+        assert row["hi"] - row["lo"] < 0.08
+
+
+def test_equals_the_score_of_the_true_mean_with_its_interval():
+    panel = world(stats.nbinom(2, 2 / 7), n_series=20, n_days=40)
+    truth = panel[["unique_id", "ds"]].assign(
+        cutoff=panel["ds"].min() - pd.Timedelta(days=1), T_mask=panel["demand_mean"].astype(float)
+    )
+    scores = evaluate(truth, panel, metrics="bias", level=None, seed=4, n_boot=99)
+    scores = scores[scores["cutoff"].isna()].reset_index(drop=True)
+    rows = panel.sample(frac=1, random_state=1)
+    table = selection_bias(rows, seed=4, n_boot=99)
+    columns = ["regime", "value", "lo", "hi", "n", "identified"]
+    pd.testing.assert_frame_equal(table, scores[columns], rtol=1e-12)
+
+
+def test_undefined_and_refused():
+    panel = world(stats.poisson(5), n_series=2, n_days=5)
+    dark = panel.assign(is_censored=True).drop(columns="stock")
+    row = selection_bias(dark, n_boot=10).set_index("regime").loc["in_stock"]
+    assert np.isnan(row["value"])
+    assert np.isnan(row["lo"])
+    assert row["n"] == 0
+    assert not row["identified"]
+    with pytest.raises(CivstatsError, match="no demand_mean"):
+        selection_bias(panel.drop(columns="demand_mean"))
+    with pytest.raises(PanelError, match="no rows"):
+        selection_bias(panel.iloc[:0])
+    hole = panel.assign(demand_mean=panel["demand_mean"].where(panel.index != 3))
+    with pytest.raises(PanelError, match=r"1 row\(s\) with missing or infinite y or demand_mean"):
+        selection_bias(hole)
