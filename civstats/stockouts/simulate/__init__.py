@@ -17,13 +17,13 @@ from civstats.schema import (
     check_share,
     validate_panel,
 )
+from civstats.stockouts.simulate.layout import true_demand
 from civstats.stockouts.simulate.mechanisms import MECHANISMS, Mechanism
 from civstats.stockouts.simulate.policy import (
     InventoryPolicy,
     PolicyRun,
     calibrate_policy,
     run_policy,
-    true_demand,
 )
 from civstats.stockouts.simulate.recapture import Recapture
 
@@ -97,7 +97,7 @@ def simulate_stockouts(
             f"mechanism must be one of {', '.join(MECHANISMS)}, but got {mechanism!r}"
         )
     run = MECHANISMS[mechanism].run
-    known = [k for k in (run.__kwdefaults__ or {})]
+    known = list(run.__kwdefaults__ or ())
     unknown = [k for k in options if k not in known]
     if unknown:
         raise CivstatsError(

@@ -68,7 +68,7 @@ def promotions(panel: pd.DataFrame, *, cut: float = 0.05, memory: float = 1 / 56
         return np.nan_to_num(panel[PROMO].to_numpy(dtype=np.float32)) > 0
     if PRICE not in panel.columns:
         return np.zeros(len(panel), dtype=bool)
-    from civstats.stockouts.simulate.kernels import price_cuts
+    from civstats.stockouts.simulate.draws import price_cuts
 
     index = series_index(panel)
     return price_cuts(

@@ -20,9 +20,10 @@ from civstats.schema import (
 )
 from civstats.stockouts.simulate.calibrate import bisect
 from civstats.stockouts.simulate.covariates import promise, trade_calendar
+from civstats.stockouts.simulate.layout import true_demand, whole_units
 from civstats.stockouts.simulate.outages import Outages, starts_needed
-from civstats.stockouts.simulate.policy import InventoryPolicy, Shop, true_demand
-from civstats.stockouts.simulate.recapture import Recapture, whole_units
+from civstats.stockouts.simulate.policy import InventoryPolicy, Shop
+from civstats.stockouts.simulate.recapture import Recapture
 from civstats.stockouts.simulate.serve import Server
 
 Columns = dict[str, np.ndarray]
@@ -154,7 +155,7 @@ def inventory(
         Its safety factor is replaced by the one that hits the rate.
     """
     policy = policy or InventoryPolicy()
-    shop = Shop(panel, policy, seed=rng, recapture=recapture)
+    shop = Shop(panel, seed=rng, recapture=recapture)
     run = shop.run(shop.calibrate(policy, rate))
     return _columns(run.stock, run.sales, run.recaptured)
 

@@ -8,16 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from civstats.schema import (
-    DEMAND,
-    DS,
-    CivstatsError,
-    Y,
-    series_index,
-)
+from civstats.schema import CivstatsError
 from civstats.stockouts.simulate.calibrate import bisect
 from civstats.stockouts.simulate.covariates import trade_calendar
-from civstats.stockouts.simulate.recapture import Recapture, sister_groups, whole_units
+from civstats.stockouts.simulate.layout import Layout
+from civstats.stockouts.simulate.recapture import Recapture
 
 _SEARCH = (-15.0, 40.0)
 
@@ -168,7 +163,7 @@ def run_policy(
     >>> bool((run.sales <= run.stock).all())
     True
     """
-    return Shop(panel, policy, seed=seed, recapture=recapture).run(policy)
+    return Shop(panel, seed=seed, recapture=recapture).run(policy)
 
 
 def calibrate_policy(
@@ -193,63 +188,54 @@ def calibrate_policy(
     CivstatsError
         If no safety factor comes within one percentage point.
     """
-    return Shop(panel, policy, seed=seed, recapture=recapture).calibrate(policy, rate)
+    return Shop(panel, seed=seed, recapture=recapture).calibrate(policy, rate)
 
 
 class Shop:
-    """A panel laid out for the walk, with every draw made; runs policies on it."""
+    """A panel laid out for the walk, with every draw made; runs policies on it.
+
+    Parameters
+    ----------
+    panel, seed, recapture
+        As in `run_policy`.
+    """
 
     def __init__(
         self,
         panel: pd.DataFrame,
-        policy: InventoryPolicy,
         *,
         seed: int | np.random.Generator,
         recapture: Recapture | None = None,
     ) -> None:
         rng = np.random.default_rng(seed)
-        index = series_index(panel)
-        n = len(index.ids)
-        self._panel = panel
-        self._recapture = recapture or Recapture()
-        self._groups = sister_groups(panel, index, recapture)
-        self._start, self._end = index.starts.astype(np.int64), index.ends.astype(np.int64)
-        self._first_day = first_days(panel, index.starts)
-        self._demand = true_demand(panel)
-        if recapture is not None:
-            whole_units(panel, self._demand, "recapture")
+        self._layout = Layout(panel, rng, recapture)
         self._calendar = trade_calendar(panel)
-        self._u = rng.random((n, 3))
-        self._key = rng.integers(0, 2**64, size=n, dtype=np.uint64)
+        self._u = rng.random((3, len(self._layout.key)))
 
     def run(self, policy: InventoryPolicy) -> PolicyRun:
         """Walk one policy over all days."""
-        from civstats.stockouts.simulate.kernels import policy_walk
+        from civstats.stockouts.simulate.walks import policy_walk
 
-        n_rows = len(self._demand)
-        stock, sales = np.empty(n_rows, np.float32), np.empty(n_rows, np.float32)
-        moves = self._recapture.substitute + self._recapture.later > 0
-        recaptured = np.zeros(n_rows if moves else 0, np.float32)
-        review = _draw(_options(policy.review_period), self._u[:, 0])
-        lead = _draw(_options(policy.lead_time), self._u[:, 1])
-        phase = (self._u[:, 2] * review).astype(np.int64)
+        stock, sales, recaptured = self._layout.blank()
+        review = _draw(policy.review_period, self._u[0])
+        lead = _draw(policy.lead_time, self._u[1])
+        phase = (self._u[2] * review).astype(np.int64)
         policy_walk(
-            self._groups.ends, self._groups.member, self._start, self._end, self._first_day,
-            self._demand, self._profile(policy), self._key, review, lead, phase,
+            *self._layout.panel_args, self._profile(policy), self._layout.key,
+            review, lead, phase,
             float(policy.safety_factor), float(policy.memory), float(policy.prior_level),
             float(policy.prior_days), float(policy.dispersion), float(policy.min_level),
             float(policy.pack_size), int(policy.launch_days), float(policy.launch_stock),
-            float(self._recapture.substitute), float(self._recapture.later),
-            int(self._recapture.within_days), stock, sales, recaptured,
+            *self._layout.recapture_args, stock, sales, recaptured,
         )  # fmt: skip
-        return PolicyRun(stock, sales, recaptured if moves else None)
+        return PolicyRun(stock, sales, recaptured if len(recaptured) else None)
 
     def calibrate(self, policy: InventoryPolicy, rate: float) -> InventoryPolicy:
         """Bisect the safety factor; see `calibrate_policy`."""
 
         def share(minus_factor: float) -> float:
             run = self.run(replace(policy, safety_factor=-minus_factor))
-            return float(np.count_nonzero(run.is_censored)) / len(self._demand)
+            return float(np.count_nonzero(run.is_censored)) / len(run.sales)
 
         low, high = -_SEARCH[1], -_SEARCH[0]
         found = bisect(share, rate, low, high, "inventory", "change review_period or lead_time")
@@ -265,26 +251,11 @@ class Shop:
         return factor
 
 
-def true_demand(panel: pd.DataFrame) -> np.ndarray:
-    """Return demand, or sales where no demand is known, shape (n_rows,), float32."""
-    demand = panel[DEMAND if DEMAND in panel.columns else Y].to_numpy()
-    missing = int(np.isnan(demand).sum())
-    if missing:
-        raise CivstatsError(f"{missing} row(s) of {DEMAND} are missing; fill or drop them")
-    return demand
-
-
-def first_days(panel: pd.DataFrame, starts: np.ndarray) -> np.ndarray:
-    """Number each series' first period on the panel's calendar, shape (n_series,), int64."""
-    ds = panel[DS].to_numpy().view("int64")
-    calendar = np.unique(pd.unique(ds))
-    return np.searchsorted(calendar, ds[starts]).astype(np.int64)
-
-
 def _options(value: int | Sequence[int]) -> np.ndarray:
     return np.atleast_1d(np.asarray(value, dtype=np.int64))
 
 
-def _draw(options: np.ndarray, u: np.ndarray) -> np.ndarray:
-    # Sorted, so that shorter options never give a series a longer wait.
-    return np.sort(options)[(u * len(options)).astype(np.int64)]
+def _draw(value: int | Sequence[int], u: np.ndarray) -> np.ndarray:
+    # Sorted, so that a series keeps its place among the options when they all get shorter.
+    options = np.sort(_options(value))
+    return options[(u * len(options)).astype(np.int64)]

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import pandas as pd
-
-from civstats.schema import CivstatsError, PanelError, SeriesIndex, check_share
-
-_SISTERS = ("store_id", "dept_id")
+from civstats.schema import CivstatsError, check_share
 
 
 @dataclass(frozen=True)
@@ -54,56 +49,3 @@ class Recapture:
             )
         if self.within_days < 1:
             raise CivstatsError(f"recapture.within_days must be 1 or more, not {self.within_days}")
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Series that are walked together: sisters where customers substitute, else each alone.
-
-    Attributes
-    ----------
-    member : numpy.ndarray, shape (n_series,)
-        Positions of series, group after group.
-    ends : numpy.ndarray, shape (n_groups,)
-        Group g is ``member[ends[g - 1]:ends[g]]``.
-    """
-
-    member: np.ndarray
-    ends: np.ndarray
-
-
-def sister_groups(panel: pd.DataFrame, index: SeriesIndex, recapture: Recapture | None) -> Groups:
-    """Group series by store and department if `recapture` lets customers substitute.
-
-    Raises
-    ------
-    PanelError
-        If store or department is not in the panel, though substitution needs them.
-    """
-    n = len(index.ids)
-    if recapture is None or recapture.substitute == 0:
-        return Groups(np.arange(n), np.arange(1, n + 1))
-    missing = [c for c in _SISTERS if c not in panel.columns]
-    if missing:
-        raise PanelError(
-            f"recapture.substitute needs {' and '.join(_SISTERS)}, but the panel lacks "
-            f"{', '.join(missing)}; add them or set substitute=0"
-        )
-    group = np.zeros(n, dtype=np.int64)
-    for column in _SISTERS:
-        codes = panel[column].cat.codes.to_numpy()[index.starts].astype(np.int64)
-        group = group * (codes.max() + 2) + codes
-    member = np.argsort(group, kind="stable")
-    ends = np.r_[np.flatnonzero(np.diff(group[member])) + 1, n]
-    return Groups(member, ends)
-
-
-def whole_units(panel: pd.DataFrame, demand: np.ndarray, why: str) -> None:
-    """Raise unless demand comes in whole units."""
-    bad = demand != np.floor(demand)
-    if bad.any():
-        i = int(np.argmax(bad))
-        raise PanelError(
-            f"{why} moves whole units, but demand is fractional on {int(bad.sum())} row(s) "
-            f"(first {panel['unique_id'].iloc[i]}, {demand[i]:g}): scale it to counts and round"
-        )

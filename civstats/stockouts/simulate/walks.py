@@ -1,87 +1,22 @@
 """Compiled day-by-day walks over the shelves: an inventory policy, given outages and caps.
 
-Import this module inside functions only: it loads numba. Every draw made here is a hash of
-(series key, day, unit), so two worlds that share a seed share their draws whatever happens in them.
+Import this module inside functions only: it loads numba.
 """
-
-from __future__ import annotations
 
 # mypy: disallow-untyped-defs=False
 # Compiled functions take their types from the arrays they are called with.
+
+from __future__ import annotations
 
 import math
 
 import numpy as np
 from numba import njit
 
-_ROUND, _FATE, _SISTER, _DELAY, _THIN = (np.uint64(k) for k in range(1, 6))
-_A = np.uint64(0x9E3779B97F4A7C15)
-_B = np.uint64(0xD1B54A32D192ED03)
-_C = np.uint64(0x8CB92BA72F3D8DD7)
-_M1 = np.uint64(0xBF58476D1CE4E5B9)
-_M2 = np.uint64(0x94D049BB133111EB)
-_S11, _S27, _S30, _S31 = (np.uint64(k) for k in (11, 27, 30, 31))
+from civstats.stockouts.simulate.draws import ROUND, learn, move_losses, thin, uniform
 
 
-@njit(cache=True, inline="always")
-def uniform(key, stream, day, unit):
-    """Hash to [0, 1) (SplitMix64's finaliser; Steele, Lea and Flood 2014)."""
-    x = key + stream * _C + (np.uint64(day) + np.uint64(1)) * _A + np.uint64(unit) * _B
-    x = (x ^ (x >> _S30)) * _M1
-    x = (x ^ (x >> _S27)) * _M2
-    x = x ^ (x >> _S31)
-    return (x >> _S11) * (1.0 / 9007199254740992.0)
-
-
-@njit(cache=True)
-def _move_losses(
-    day,
-    row,
-    lost,
-    is_open,
-    recaptured,
-    carry,
-    key,
-    n_open,
-    opened,
-    share_sister,
-    share_later,
-    within,
-):
-    """Send each lost unit of one day to a sister that opened in stock, to a later day, or nowhere.
-
-    Updates `recaptured` (rows of today) and `carry` (member x future day ring) in place.
-    """
-    ring = carry.shape[1]
-    for i in range(len(row)):
-        if row[i] < 0:
-            continue
-        units = int(lost[i])
-        others = n_open - (1 if is_open[i] else 0)
-        for unit in range(units):
-            fate = uniform(key[i], _FATE, day, unit)
-            if fate < share_sister:
-                if others > 0:
-                    pick = int(uniform(key[i], _SISTER, day, unit) * others)
-                    j = opened[pick]
-                    if is_open[i] and j >= i:
-                        j = opened[pick + 1]
-                    recaptured[row[j]] += 1
-            elif fate < share_sister + share_later:
-                wait = 1 + int(uniform(key[i], _DELAY, day, unit) * within)
-                carry[i, (day + wait) % ring] += 1
-
-
-@njit(cache=True)
-def _learn(level, seen, x, censored, memory, prior_days):
-    """Update smoothed sales; a shelf that ended empty can raise the estimate, never lower it."""
-    if censored and x <= level:
-        return level, seen
-    seen += 1.0
-    return level + max(memory, 1.0 / (seen + prior_days)) * (x - level), seen
-
-
-@njit(cache=True)
+@njit
 def policy_walk(
     group_ends,
     member,
@@ -165,7 +100,7 @@ def policy_walk(
                         opened[n_open] = i
                         n_open += 1
             if has_recapture:
-                _move_losses(
+                move_losses(
                     day,
                     row,
                     lost,
@@ -189,7 +124,7 @@ def policy_walk(
                     faced += recaptured[r]
                 sold = min(np.float64(faced), on_hand[i])
                 sales[r] = sold
-                level[i], seen[i] = _learn(
+                level[i], seen[i] = learn(
                     level[i], seen[i], sold / profile[r], sold >= on_hand[i], memory, prior_days
                 )
                 on_hand[i] -= sold
@@ -203,7 +138,7 @@ def policy_walk(
                         variance += mean + mean * mean / dispersion
                     target = need + safety * math.sqrt(variance)
                     # Random rounding: a level of 1.3 units is 2 on three days out of ten.
-                    target = max(math.floor(target + uniform(keys[i], _ROUND, day, 0)), min_level)
+                    target = max(math.floor(target + uniform(keys[i], ROUND, day, 0)), min_level)
                     if handover:
                         on_hand[i] = target
                     else:
@@ -214,24 +149,7 @@ def policy_walk(
                             on_order[i] += order
 
 
-@njit(cache=True)
-def price_cuts(start, end, price, cut, memory):
-    """Mark days priced `cut` below the series' exponential average of past prices."""
-    marked = np.zeros(len(price), dtype=np.bool_)
-    for s in range(len(start)):
-        usual = np.nan
-        for r in range(start[s], end[s]):
-            p = price[r]
-            if math.isnan(p):
-                continue
-            if math.isnan(usual):
-                usual = p
-            marked[r] = p < (1.0 - cut) * usual
-            usual += memory * (p - usual)
-    return marked
-
-
-@njit(cache=True)
+@njit
 def given_walk(
     group_ends,
     member,
@@ -292,13 +210,13 @@ def given_walk(
                 stock[r] = np.nan
                 if not math.isnan(cover[r]):
                     expected = level[i] * profile[r] * cover[r]
-                    stock[r] = math.floor(expected + uniform(keys[i], _ROUND, day, 0))
+                    stock[r] = math.floor(expected + uniform(keys[i], ROUND, day, 0))
                     if cover[r] == 0:
                         stock[r] = 0.0
                 room = np.inf if math.isnan(stock[r]) else np.float64(stock[r])
                 own = min(np.float64(demand[r]), room)
                 if open_share < 1:
-                    own = _thin(keys[i], day, 0, demand[r], open_share)
+                    own = thin(keys[i], day, 0, demand[r], open_share)
                 sales[r] = own
                 if has_recapture:
                     recaptured[r] = carry[i, day % (within + 1)]
@@ -309,7 +227,7 @@ def given_walk(
                         opened[n_open] = i
                         n_open += 1
             if has_recapture:
-                _move_losses(
+                move_losses(
                     day,
                     row,
                     lost,
@@ -331,10 +249,10 @@ def given_walk(
                 if has_recapture and recaptured[r] > 0:
                     extra = np.float64(recaptured[r])
                     if has_share and share[r] < 1:
-                        extra = _thin(keys[i], day, int(demand[r]), extra, share[r])
+                        extra = thin(keys[i], day, int(demand[r]), extra, share[r])
                     sales[r] = min(sales[r] + extra, room)
                 if not (has_share and share[r] < 1):
-                    level[i], seen[i] = _learn(
+                    level[i], seen[i] = learn(
                         level[i],
                         seen[i],
                         sales[r] / profile[r],
@@ -342,13 +260,3 @@ def given_walk(
                         memory,
                         prior_days,
                     )
-
-
-@njit(cache=True)
-def _thin(key, day, first_unit, units, share):
-    """Count the units that come while the shop can sell: Binomial(units, share)."""
-    kept = 0
-    for unit in range(int(units)):
-        if uniform(key, _THIN, day, first_unit + unit) < share:
-            kept += 1
-    return float(kept)

@@ -1,0 +1,124 @@
+"""A panel laid out for a walk over days: where series lie, what they face, who is whose sister."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from civstats.schema import DEMAND, DS, ID, PanelError, SeriesIndex, Y, series_index
+from civstats.stockouts.simulate.recapture import Recapture
+
+_SISTERS = ("store_id", "dept_id")
+
+
+class Layout:
+    """What every walk needs of a panel, with every draw made.
+
+    Parameters
+    ----------
+    panel : pandas.DataFrame
+        A validated panel.
+    rng : numpy.random.Generator
+    recapture : Recapture, optional
+
+    Attributes
+    ----------
+    demand : numpy.ndarray, shape (n_rows,), float32
+    panel_args : tuple
+        Groups of series walked together (sisters where customers substitute, else each alone),
+        rows and first day of each series, demand: what a walk takes first.
+    recapture_args : tuple
+        Shares and longest wait: what a walk takes last, before the arrays it fills.
+    key : numpy.ndarray, shape (n_series,), uint64
+        Where the hashed draws of each series start.
+
+    Raises
+    ------
+    PanelError
+        If demand is missing; with recapture, if it is fractional or store or department is missing.
+    """
+
+    def __init__(
+        self, panel: pd.DataFrame, rng: np.random.Generator, recapture: Recapture | None
+    ) -> None:
+        index = series_index(panel)
+        self.demand = true_demand(panel)
+        if recapture is not None:
+            whole_units(panel, self.demand, "recapture")
+        rule = recapture or Recapture()
+        ends, member = sister_groups(panel, index, rule)
+        self.panel_args = (
+            ends,
+            member,
+            index.starts.astype(np.int64),
+            index.ends.astype(np.int64),
+            _first_days(panel, index.starts),
+            self.demand,
+        )
+        self.recapture_args = (float(rule.substitute), float(rule.later), int(rule.within_days))
+        self.key = rng.integers(0, 2**64, size=len(index.ids), dtype=np.uint64)
+        self._moves = recapture is not None
+
+    def blank(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return arrays for a walk to fill: stock, sales, units recaptured."""
+        n = len(self.demand)
+        moved = np.zeros(n if self._moves else 0, np.float32)
+        return np.empty(n, np.float32), np.empty(n, np.float32), moved
+
+
+def true_demand(panel: pd.DataFrame) -> np.ndarray:
+    """Return demand, or sales where no demand is known, shape (n_rows,), float32."""
+    demand = panel[DEMAND if DEMAND in panel.columns else Y].to_numpy()
+    missing = np.isnan(demand)
+    if missing.any():
+        i = int(np.argmax(missing))
+        raise PanelError(
+            f"{int(missing.sum())} row(s) without {DEMAND} (first {panel[ID].iloc[i]} on "
+            f"{panel[DS].iloc[i].date()}): fill them, or drop the column to start from {Y}"
+        )
+    return demand
+
+
+def whole_units(panel: pd.DataFrame, demand: np.ndarray, why: str) -> None:
+    """Raise unless demand comes in whole units."""
+    bad = demand != np.floor(demand)
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise PanelError(
+            f"{why} moves whole units, but demand is fractional on {int(bad.sum())} row(s) "
+            f"(first {panel[ID].iloc[i]} on {panel[DS].iloc[i].date()}, {demand[i]:g}): "
+            "scale it to counts and round"
+        )
+
+
+def sister_groups(
+    panel: pd.DataFrame, index: SeriesIndex, recapture: Recapture
+) -> tuple[np.ndarray, np.ndarray]:
+    """Group series by store and department if customers substitute, else each by itself.
+
+    Returns
+    -------
+    ends : numpy.ndarray, shape (n_groups,)
+    member : numpy.ndarray, shape (n_series,)
+        Group g is the series ``member[ends[g - 1]:ends[g]]``, in panel order.
+    """
+    n = len(index.ids)
+    if recapture.substitute == 0:
+        return np.arange(1, n + 1), np.arange(n)
+    missing = [c for c in _SISTERS if c not in panel.columns]
+    if missing:
+        raise PanelError(
+            f"recapture.substitute needs {' and '.join(_SISTERS)}, but the panel lacks "
+            f"{', '.join(missing)}; add them or set substitute=0"
+        )
+    store, dept = (panel[c].cat.codes.to_numpy()[index.starts].astype(np.int64) for c in _SISTERS)
+    group = store * (dept.max() + 2) + dept
+    member = np.argsort(group, kind="stable")
+    return np.r_[np.flatnonzero(np.diff(group[member])) + 1, n], member
+
+
+def _first_days(panel: pd.DataFrame, starts: np.ndarray) -> np.ndarray:
+    """Number each series' first period on the panel's calendar, shape (n_series,), int64."""
+    ds = panel[DS].to_numpy().view("int64")
+    calendar = np.unique(pd.unique(ds))
+    return np.searchsorted(calendar, ds[starts]).astype(np.int64)
