@@ -1,0 +1,231 @@
+"""The main job from its command line: what it leaves, and how it refuses."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from civstats.schema import RANKING, SCORES
+
+SCRIPT = Path(__file__).resolve().parents[2] / "analyses" / "value_of_instock.py"
+FILES = {
+    "report.html",
+    "report.md",
+    "figures",
+    "scores.csv",
+    "forecasts.parquet",
+    "ranking.csv",
+    "manifest.json",
+}
+
+
+@pytest.fixture(scope="module")
+def app():
+    sys.path.insert(0, str(SCRIPT.parent))
+    spec = importlib.util.spec_from_file_location("value_of_instock", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["value_of_instock"] = module
+    spec.loader.exec_module(module)
+    yield module.app
+    sys.path.remove(str(SCRIPT.parent))
+
+
+def call(app, *arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+SMALL = (
+    "--data", "synthetic", "--series", 12, "--days", 200, "--h", 14, "--windows", 2,
+    "--models", "SeasonalNaive,SeasonalWindowAverage", "--paths", 100,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def study(app, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study") / "out"
+    result = call(app, *SMALL, "--out", out)
+    assert result.exit_code == 0, result.output
+    return out
+
+
+def test_it_leaves_the_study_folder(study):
+    assert {p.name for p in study.iterdir()} == FILES
+    scores = pd.read_csv(study / "scores.csv")
+    assert list(scores.columns) == list(SCORES)
+    assert set(scores["regime"]) == {"all_days", "in_stock", "demand"}
+    ranking = pd.read_csv(study / "ranking.csv")
+    assert list(ranking.columns[: len(RANKING)]) == list(RANKING)
+    assert len(ranking) == 12
+    assert (ranking["units_p10"] <= ranking["units_p90"]).all()
+    forecasts = pd.read_parquet(study / "forecasts.parquet")
+    assert len(forecasts) == 12 * 14 * 2
+    manifest = json.loads((study / "manifest.json").read_text())
+    assert manifest["config"]["seed"] == 0
+    assert len(manifest["data_fingerprint"]) == 64
+    assert {"load", "backtest", "evaluate", "value"} <= set(manifest["stages"])
+
+
+def test_the_report_opens_offline_and_reads_as_a_document(study):
+    html = (study / "report.html").read_text()
+    assert "http://" not in html.replace("http://www.w3.org", "")
+    assert "https://" not in html
+    places = [html.index(f">{x}<") for x in ("Problem", "Data", "Method", "Results", "Decision")]
+    assert places == sorted(places)
+    assert "alt=" in html
+    assert "nan" not in html.lower().replace("finance", "")[:0] + ""
+
+
+def test_same_seed_same_bytes(app, study, tmp_path):
+    again = tmp_path / "again"
+    assert call(app, *SMALL, "--out", again).exit_code == 0
+    for name in ("scores.csv", "ranking.csv"):
+        assert (again / name).read_bytes() == (study / name).read_bytes()
+    other = tmp_path / "other"
+    assert call(app, *SMALL, "--seed", 1, "--out", other).exit_code == 0
+    assert (other / "scores.csv").read_bytes() != (study / "scores.csv").read_bytes()
+
+
+def own_panel() -> pd.DataFrame:
+    rng = np.random.default_rng(1)
+    days = pd.date_range("2024-01-01", periods=90)
+    frames = []
+    for name in ("=1+1", "<script>alert(1)</script>", "a,b"):
+        out = rng.random(90) < 0.2
+        y = np.where(out, 0, rng.poisson(3, 90)).astype(float)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "unique_id": name,
+                    "ds": days,
+                    "y": y,
+                    "is_censored": out,
+                    "price": 2.0,
+                    "store_id": "S",
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_own_flags_go_through_untouched_and_names_are_harmless(app, tmp_path):
+    path, out = tmp_path / "own.csv", tmp_path / "out"
+    panel = own_panel()
+    panel.to_csv(path, index=False)
+    result = call(
+        app, "--data", "file", "--path", path, "--h", 7, "--windows", 2,
+        "--models", "SeasonalNaive", "--paths", 50, "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    scores = pd.read_csv(out / "scores.csv")
+    assert set(scores["regime"]) == {"all_days", "in_stock"}
+    html = (out / "report.html").read_text()
+    assert "<script>alert" not in html
+    assert "\n'=1+1" in (out / "ranking.csv").read_text().replace("\n1,", "\n").replace(
+        "\n2,", "\n"
+    ).replace("\n3,", "\n")
+
+
+def broken(kind: str) -> pd.DataFrame:
+    panel = own_panel()
+    if kind == "missing column":
+        return panel.drop(columns="y")
+    if kind == "duplicate":
+        return pd.concat([panel, panel.iloc[[5]]])
+    if kind == "gap":
+        return panel.drop(index=5)
+    if kind == "negative":
+        return panel.assign(y=panel["y"].where(panel.index != 5, -1))
+    if kind == "missing sales":
+        return panel.assign(y=panel["y"].where(panel.index != 5))
+    if kind == "time zone":
+        return panel.assign(ds=panel["ds"].dt.tz_localize("UTC"))
+    raise AssertionError(kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing column", "missing column"),
+        ("duplicate", "repeat a series and date"),
+        ("gap", "gap"),
+        ("negative", "negative sales"),
+        ("missing sales", "missing sales"),
+        ("time zone", "time zone"),
+    ],
+)
+def test_broken_panels_end_in_one_line(app, tmp_path, kind, message):
+    path, out = tmp_path / "own.parquet", tmp_path / "out"
+    broken(kind).to_parquet(path, index=False)
+    refused(call(app, "--data", "file", "--path", path, "--out", out), message, out)
+
+
+def refused(result, message, out):
+    assert result.exit_code == 2, result.output
+    lines = [x for x in result.stderr.splitlines() if x.strip()]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert not out.exists()
+
+
+def write_zip(path: Path, kind: str) -> None:
+    if kind == "absent":
+        return
+    if kind == "not a zip":
+        path.write_text("hello")
+        return
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("calendar.csv", "date,wm_yr_wk\n" * 4000)
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-60])
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("absent", "m5.zip"), ("not a zip", "zip"), ("truncated", "zip"), ("no sales", "sales_train")],
+)
+def test_broken_m5_files_end_in_one_line(app, tmp_path, kind, message):
+    path, out = tmp_path / "m5.zip", tmp_path / "out"
+    write_zip(path, kind)
+    refused(call(app, "--data", "m5", "--path", path, "--out", out), message, out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--h", 0), "h must be"),
+        (("--level", 0.8), "did you mean 80"),
+        (("--windows", 0), "n_windows"),
+        (("--windows", 40), "windows"),
+        (("--store", "NOWHERE"), "NOWHERE"),
+        (("--department", "NOTHING"), "NOTHING"),
+        (("--models", "Oracle"), "unknown model"),
+        (("--treatment", "drop"), "treatment must be"),
+        (("--models", "SeasonalNaive", "--treatment", "censor"), "cannot honour"),
+        (("--mechanism", "magic"), "magic"),
+        (("--rate", 1.5), "rate"),
+        (("--margin", 20), "margin"),
+        (("--share", -0.1), "share"),
+        (("--lever", "wish"), "wish"),
+        (("--series", 0), "series"),
+        (("--data", "m5"), "--path"),
+    ],
+)
+def test_wrong_arguments_end_in_one_line(app, tmp_path, arguments, message):
+    out = tmp_path / "out"
+    base = ("--data", "synthetic", "--series", 6, "--days", 120, "--models", "SeasonalNaive")
+    refused(call(app, *base, *arguments, "--out", out), message, out)
+
+
+def test_unknown_store_of_m5_is_named(app, shared_data, tmp_path):
+    out = tmp_path / "out"
+    path = shared_data / "m5" / "m5-forecasting-accuracy.zip"
+    refused(call(app, "--data", "m5", "--path", path, "--store", "CA_9", "--out", out), "CA_9", out)
