@@ -220,6 +220,7 @@ def price_lever(
             seed=config["seed"],
         )
 
+    config["top"] = min(config["top"] or max(1, min(50, len(ids) // 4)), len(ids))
     gains = gains_of(chosen)
     ranking = rank_gains(gains, k=config["top"], static=window)
     totals = {"all": portfolio(gains)}
@@ -385,7 +386,9 @@ def main(
     rank_with: Annotated[
         str | None, typer.Option(help="Forecast to price with, such as LightGBM_mask.")
     ] = None,
-    top: Annotated[int, typer.Option(help="Size of the top of the ranking.")] = 50,
+    top: Annotated[
+        int | None, typer.Option(help="Size of the top; 50, or a quarter of fewer series.")
+    ] = None,
     paths: Annotated[int, typer.Option(help="Joint sample paths.")] = 500,
     boot: Annotated[int, typer.Option(help="Bootstrap replicates of the scores.")] = 500,
     jobs: Annotated[int, typer.Option(help="Processes for the backtest.")] = 2,

@@ -85,10 +85,11 @@ def _pooled(results: Results, alias: str, regime: str, metric: str) -> pd.Series
     return found.iloc[0] if len(found) else None
 
 
-def _percent(value: float, digits: int = 1) -> str:
-    return (
-        "undefined" if not np.isfinite(value) else f"{100 * value:+.{digits}f} %".replace("-", "−")
-    )
+def _percent(value: float, digits: int = 1, sign: str = "+") -> str:
+    """Write a share in percent, kept on one line by no-break spaces."""
+    if not np.isfinite(value):
+        return "undefined"
+    return f"{100 * value:{sign}.{digits}f}\u00a0%".replace("-", "−")
 
 
 def _money(value: float) -> str:
@@ -211,27 +212,41 @@ def _results(report: Report, results: Results, config: dict) -> None:
     caption = plots.naive_evaluation_caption(scores)
     report.figure(plots.naive_evaluation(scores), "naive-evaluation", caption)
     report.table(
-        _score_table(scores),
-        "Scores by model and treatment, pooled over windows; 95 % intervals for the bias.",
-        formats={"RMSE": ".3f", "WAPE": "percent", "WAPE of totals": "percent"},
-        labels={"regime": "scored on"},
+        _bias_table(scores, known),
+        "Bias of the mean forecast, (forecast − outcome) / outcome, pooled over windows, with 95 % "
+        "intervals: the same forecasts judged three ways."
+        if known
+        else "Bias of the mean forecast, (forecast − outcome) / outcome, pooled over windows, with 95 % "
+        "intervals.",
         max_rows=60,
-        name="scores",
+        name="bias",
+        note="A perfect forecast is not unbiased on sales: its row holds the bias that the true mean "
+        "demand shows on the same days."
+        if known
+        else "A perfect forecast of demand is not unbiased on sales: in-stock days are low-demand days, "
+        "so it looks too high on them.",
+    )
+    report.table(
+        _error_table(scores),
+        "Errors and interval coverage, pooled over windows.",
+        max_rows=60,
+        name="errors",
         full="scores.csv",
-        note="Bias: (mean forecast − outcome) / outcome. A perfect forecast is not unbiased on sales: "
-        + (
-            "“perfect” gives the bias that the true mean demand shows on the same rows."
-            if known
-            else "in-stock days are low-demand days, so a perfect forecast looks too high on them."
-        ),
+        note="RMSE in units a day, with the mean; WAPE daily with the median, and on each series' window "
+        "total with the mean. Errors compare down a column, not across: the outcomes differ.",
     )
     report.subsection("Do the intervals cover?")
     report.figure(
         plots.coverage(scores),
         "coverage",
         "Share of outcomes inside the prediction intervals. Counts are discrete, so an honest 80 % "
-        "interval covers more than 80 % of slow-moving demand; ticks mark what each model itself "
-        "expects. Coverage of sales on in-stock days is too flattering: those are low-demand days.",
+        "interval covers more than 80 % of slow-moving demand"
+        + (
+            "; ticks mark what each model itself expects of its own intervals. "
+            if scores.loc[scores["metric"] == "coverage", "expected"].notna().any()
+            else ". "
+        )
+        + "Coverage of sales on in-stock days is too flattering: those are low-demand days.",
     )
     report.subsection("What the forecasts look like")
     level = 80.0 if 80.0 in results.backtest.level else results.backtest.level[0]
@@ -250,29 +265,61 @@ def _results(report: Report, results: Results, config: dict) -> None:
     )
 
 
-def _score_table(scores: pd.DataFrame) -> pd.DataFrame:
+_WORDS = {"all_days": "all days", "in_stock": "in stock", "demand": "demand"}
+
+
+def _by_model(scores: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     pooled = scores[scores["cutoff"].isna()]
+    groups = pooled.groupby(["model", "treatment"], sort=False, observed=True)
+    return [(str(m), str(t), part) for (m, t), part in groups]
+
+
+def _bias_table(scores: pd.DataFrame, known: bool) -> pd.DataFrame:
+    """One row per model and treatment; what a perfect forecast would show comes first."""
     rows = []
-    for (model, treatment, regime), part in pooled.groupby(
-        ["model", "treatment", "regime"], sort=False, observed=True
-    ):
-        at = part[part["level"].isna()].set_index("metric")
-        bias = at.loc["bias"]
-        row = {
-            "model": model,
-            "treatment": treatment,
-            "regime": str(regime).replace("_", " "),
-            "bias": _percent(bias["value"]),
-            "interval": f"{_percent(bias['lo'])} to {_percent(bias['hi'])}",
-            "perfect": _percent(bias["expected"]) if np.isfinite(bias["expected"]) else "unknown",
-            "RMSE": at.loc["rmse", "value"],
-            "WAPE": at.loc["wape", "value"],
-            "WAPE of totals": at.loc["wape_total", "value"],
-        }
-        for level in sorted(part["level"].dropna().unique()):
-            cover = part[(part["level"] == level) & (part["metric"] == "coverage")].iloc[0]
-            row[f"{level:g} % covers"] = _percent(cover["value"]).lstrip("+")
+    for model, treatment, part in _by_model(scores):
+        bias = part[part["metric"] == "bias"].set_index("regime")
+        if known and not rows:
+            rows.append(
+                {"model": "a perfect forecast", "treatment": "—"}
+                | {
+                    word: _percent(bias.at[regime, "expected"])
+                    for regime, word in _WORDS.items()
+                    if regime in bias.index
+                }
+            )
+        row = {"model": model, "treatment": treatment}
+        for regime, word in _WORDS.items():
+            if regime in bias.index:
+                b = bias.loc[regime]
+                row[word] = (
+                    f"{_percent(b['value'])} ({_percent(b['lo'], 0)} to\u00a0{_percent(b['hi'], 0)})"
+                )
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _error_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, treatment and regime: errors, and the coverage of each level."""
+    rows = []
+    for model, treatment, part in _by_model(scores):
+        for regime, word in _WORDS.items():
+            mine = part[part["regime"] == regime]
+            if mine.empty:
+                continue
+            point = mine[mine["level"].isna()].set_index("metric")["value"]
+            cover = mine[mine["metric"] == "coverage"].set_index("level")["value"].sort_index()
+            rows.append(
+                {
+                    "model": model,
+                    "treatment": treatment,
+                    "scored on": word,
+                    "RMSE": f"{point['rmse']:.3f}" if np.isfinite(point["rmse"]) else "undefined",
+                    "WAPE": _percent(point["wape"], sign=""),
+                    "of totals": _percent(point["wape_total"], sign=""),
+                }
+                | {f"{k:g} % covers": _percent(v, sign="") for k, v in cover.items()}
+            )
     return pd.DataFrame(rows)
 
 
@@ -303,7 +350,7 @@ def _decision(report: Report, results: Results, config: dict) -> None:
     total = results.totals["all"].iloc[0]
     ranking = results.ranking
     cutoff = results.backtest.cutoffs[-1]
-    k = min(config["top"], len(ranking))
+    k = config["top"]
     summed = ranking["value_mean"].sum()
     share_k = ranking["value_mean"].iloc[:k].sum() / summed if summed > 0 else 0.0
     report.text(
