@@ -23,6 +23,8 @@ P = ParamSpec("P")
 WIDTH = 9.0
 """Inches. At 150 dots per inch 1,350 pixels, which a 900-pixel column shows crisply."""
 DPI = 150
+MARGIN = 0.03
+"""Inches left of the text: it stands flush with the page's own."""
 INK, MUTED, FAINT, BAND = "#1a1a1a", "#5f5f5f", "#d9d9d9", "#f5f5f3"
 
 # Okabe and Ito (2008), which stay apart under all common forms of colour blindness; shapes and
@@ -71,7 +73,7 @@ def house() -> Iterator[None]:
 
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_RC)  # type: ignore[arg-type]
+        mpl.rcParams.update(_RC)
         yield
 
 
@@ -154,7 +156,7 @@ def wrap(text: str, size: float, width: float, weight: str = "normal") -> str:
     return "\n".join([*lines, line])
 
 
-def heading(figure: Figure, title: str, subtitle: str = "", left: float = 0.1) -> None:
+def heading(figure: Figure, title: str, subtitle: str = "", left: float = MARGIN) -> None:
     """Write the message and what is drawn at the top of a figure."""
     w, h = figure.get_size_inches()
     head = wrap(title, 12.5, w - 2 * left, "bold")
@@ -165,7 +167,7 @@ def heading(figure: Figure, title: str, subtitle: str = "", left: float = 0.1) -
         figure.text(left / w, 1 - y / h, below, size=9, color=MUTED, va="top", linespacing=1.25)
 
 
-def heading_height(title: str, subtitle: str = "", left: float = 0.1) -> float:
+def heading_height(title: str, subtitle: str = "", left: float = MARGIN) -> float:
     """Return the inches that `heading` takes."""
     lines = wrap(title, 12.5, WIDTH - 2 * left, "bold").count("\n") + 1
     more = wrap(subtitle, 9, WIDTH - 2 * left).count("\n") + 1 if subtitle else 0
@@ -222,8 +224,20 @@ def spread(values: Sequence[float] | np.ndarray, **kwargs: bool) -> str:
     finite = finite[np.isfinite(finite)]
     if not finite.size:
         return "undefined"
-    lo, hi = number(finite.min(), **kwargs), number(finite.max(), **kwargs)  # type: ignore[arg-type]
+    lo, hi = number(finite.min(), **kwargs), number(finite.max(), **kwargs)
     return lo if lo == hi else f"from {lo} to {hi}"
+
+
+def tick(value: float) -> str:
+    """Write a tick's value without needless decimals: ``20``, ``2.5``, ``1,000``."""
+    return (
+        f"{round(value, 10) + 0.0:,.6g}".replace("-", "−") if abs(value) < 1e6 else f"{value:,.0f}"
+    )
+
+
+def share_tick(value: float) -> str:
+    """Write a tick's value as a percentage without needless decimals."""
+    return f"{tick(100 * value)} %"
 
 
 def tidy(ax: Axes, *, grid: str | None = None) -> None:

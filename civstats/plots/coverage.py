@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from civstats.plots._rows import RowPanel, pooled, row_chart
+from civstats.plots._row_panel import RowPanel
+from civstats.plots._rows import row_chart
+from civstats.plots._scores import pooled
 from civstats.plots._style import REGIME_LABEL, Plot, in_house_style, spread
 from civstats.schema import CivstatsError
 
@@ -59,8 +61,9 @@ def coverage(scores: pd.DataFrame, levels: tuple[float, ...] | None = None) -> P
         + ", ".join(parts)
     )
     line = "The line is the nominal level."
-    if any(p.scores["expected"].notna().any() for p in panels):
-        line += " Counts are discrete: even a perfect model covers more, as its tick shows."
+    ticks = pd.concat([p.scores["expected"] - (p.reference or 0.0) for p in panels]).dropna()
+    if len(ticks) and (ticks > 0).all():
+        line += " Counts are discrete: even a perfect forecast covers more, as its tick shows."
     rows = first.groupby(["model", "treatment"]).ngroups
     alt = f"Dot plot of interval coverage for {rows} model and treatment rows. {title}."
     return Plot(row_chart(panels, title, line), alt)

@@ -10,6 +10,7 @@ import pandas as pd
 from civstats.plots._style import (
     BLUE,
     INK,
+    MARGIN,
     MUTED,
     WIDTH,
     Plot,
@@ -20,6 +21,7 @@ from civstats.plots._style import (
     in_house_style,
     label,
     number,
+    share_tick,
     text_width,
     tidy,
 )
@@ -65,12 +67,12 @@ def stockout_overview(panel: pd.DataFrame, by: str = "dept_id") -> Plot:
         long = float((runs >= 2).mean())
         title += f"; {number(long, percent=True)} of outages last two days or more"
     shares, hidden = _by_group(panel, out, known, by)
-    head = heading_height(title)
+    head = heading_height(title) - 0.05
     tall = max(1.9, 0.24 * len(shares))
     figure = canvas(head + 0.35 + tall + 0.6)
     heading(figure, title)
     names = [label(i, 18) for i in shares.index]
-    left = 0.1 + max(text_width(t, 9) for t in names) + 0.1
+    left = MARGIN + max(text_width(t, 9) for t in names) + 0.1
     width = (WIDTH - left - 2 * 0.75 - 0.15) / 3.1
     _groups(axes(figure, left, head + 0.35, width, tall), shares, names, hidden)
     x = left + width + 0.75
@@ -122,14 +124,14 @@ def _groups(ax: Axes, shares: pd.Series, names: list[str], hidden: int) -> None:
     ax.set_ylim(len(shares) - 0.4, -0.6)
     ax.set_xlim(0, float(shares.max()) * 1.28 or 1)
     for at, share in zip(y, shares, strict=True):
-        ax.text(share, at, f" {number(float(share), percent=True)}", va="center", color=INK)
+        ax.text(share, float(at), f" {number(float(share), percent=True)}", va="center", color=INK)
     ax.set_xticks([])
     ax.spines[["bottom", "left"]].set_visible(False)
     title = "By department" if not hidden else f"By department (the first {len(shares)})"
     title = "Overall" if names == ["all series"] else title
     ax.set_title(title, loc="left", size=9.5, weight="bold")
-    ax.set_xlabel("share of days out of stock")
     ax.tick_params(length=0)
+    ax.set_xlabel("share of days out of stock", loc="left")
 
 
 def _weeks(ax: Axes, panel: pd.DataFrame, out: np.ndarray, known: np.ndarray) -> None:
@@ -151,7 +153,7 @@ def _weeks(ax: Axes, panel: pd.DataFrame, out: np.ndarray, known: np.ndarray) ->
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, percent=True)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: share_tick(v)))
     ax.set_title("By week", loc="left", size=9.5, weight="bold")
     ax.set_xlabel("week, from its first day")
     tidy(ax, grid="y")
@@ -180,5 +182,5 @@ def _lengths(ax: Axes, runs: np.ndarray) -> None:
         )
         ax.set_xticks([1, 4, 7, 10, last])
     ax.yaxis.set_major_locator(MaxNLocator(4))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, percent=True)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: share_tick(v)))
     ax.set_ylabel("share of outages")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from civstats.plots._style import (
     BAND,
     BLUE,
     INK,
+    MARGIN,
     MUTED,
     VERMILLION,
     WIDTH,
@@ -22,7 +23,9 @@ from civstats.plots._style import (
     in_house_style,
     label,
     number,
+    share_tick,
     text_width,
+    tick,
     tidy,
 )
 from civstats.schema import ID, RANKING, CivstatsError
@@ -88,13 +91,15 @@ def ranking(
         )
     subtitle = f"Dots are means, bars run from the 10th to the 90th percentile; {period}."
     head = heading_height(title, subtitle)
-    top_in, tall = head + 0.5, n * _ROW
+    top_in, tall = head + 0.34, n * _ROW
     figure = canvas(top_in + tall + 0.55)
     heading(figure, title, subtitle)
-    names = [f"{int(r)}  {label(i, 30)}" for r, i in zip(shown["rank"], shown[ID], strict=True)]
-    left = 0.1 + max(text_width(t, 9) for t in names) + 0.12
+    names = [label(i, 30) for i in shown[ID]]
+    ranks = [f"{int(r):,}" for r in shown["rank"]]
+    begin = MARGIN + max(text_width(r, 9) for r in ranks) + 0.12
+    left = begin + max(text_width(t, 9) for t in names) + 0.15
     tail = 0.95
-    spare = WIDTH - left - tail - 0.35 - 0.1
+    spare = WIDTH - left - tail - 0.35 - 0.03
     wide = (0.58 * spare, 0.42 * spare)
     y = np.arange(n) * _ROW + _ROW / 2
     first = axes(figure, left, top_in, wide[0], tall)
@@ -104,17 +109,17 @@ def ranking(
     first.set_title("Money", loc="left", size=9.5, weight="bold", pad=8)
     second.set_title("Units", loc="left", size=9.5, weight="bold", pad=8)
     blend = first.get_yaxis_transform()
-    for at, name in zip(y, names, strict=True):
-        first.text(-0.08 / wide[0], at, name, transform=blend, ha="right", va="center")
+    for at, place, name in zip(y, ranks, names, strict=True):
+        style: dict[str, Any] = {"transform": blend, "va": "center"}
+        first.text((begin - 0.1 - left) / wide[0], at, place, ha="right", color=MUTED, **style)
+        first.text((begin - left) / wide[0], at, name, ha="left", **style)
     blend = second.get_yaxis_transform()
-    place = 1 + (tail - 0.05) / wide[1]
+    edge = 1 + tail / wide[1]
     words = f"P(rank ≤ {k})" if k else "P(in top k)"
-    second.text(
-        place, -0.16, words, transform=blend, ha="right", va="bottom", size=9, weight="bold"
-    )
+    style = {"transform": blend, "ha": "right"}
+    second.text(edge, -8 / 72, words, va="baseline", size=9.5, weight="bold", **style)
     for at, chance in zip(y, shown["prob_top_k"].to_numpy(dtype=float), strict=True):
-        text = number(chance, percent=True)
-        second.text(place, at, text, transform=blend, ha="right", va="center", color=INK)
+        second.text(edge, at, number(chance, percent=True), va="center", **style)
     lead = shown.iloc[0]
     alt = (
         f"Dot plot of the {n} series with the highest expected value. {title}. First: "
@@ -154,7 +159,7 @@ def _bars(
     ax.axvline(0, color=INK, lw=1, zorder=1)
     ax.set_xlabel(xlabel)
     ax.xaxis.set_major_locator(MaxNLocator(5))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: tick(v)))
     tidy(ax, grid="x")
 
 
@@ -188,9 +193,9 @@ def ranking_truth(
         If a ranked series has no true gain, or `k` is not within the ranking.
     """
     full = _checked(ranking)
-    truth = true_gain.copy()
-    truth.index = truth.index.astype(str)
-    truth = truth.reindex(full[ID].astype(str)).to_numpy(dtype=float)
+    gain = true_gain.copy()
+    gain.index = gain.index.astype(str)
+    truth = gain.reindex(full[ID].astype(str)).to_numpy(dtype=float)
     lacking = int(np.isnan(truth).sum())
     if lacking:
         where = full[ID].iloc[int(np.isnan(truth).argmax())]
@@ -212,10 +217,11 @@ def ranking_truth(
     else:
         title = "There is nothing to gain here: the simulated truth gives no series a positive gain"
     head = heading_height(title)
-    figure = canvas(head + 0.4 + 3.3 + 0.6)
+    side, top = 3.55, head + 0.52
+    figure = canvas(top + side + 0.55)
     heading(figure, title)
-    _scatter(axes(figure, 0.75, head + 0.4, 3.3, 3.3), full, truth, k, currency)
-    ax = axes(figure, 4.95, head + 0.4, 3.3, 3.3)
+    _scatter(axes(figure, 0.7, top, side, side), full, truth, k, currency)
+    ax = axes(figure, WIDTH - side - 0.15, top, side, side)
     _captured(ax, by_rank, hindsight, total, k)
     alt = f"Scatter of expected against true gain of {n} series, and curves of gain captured. {title}."
     return Plot(figure, alt)
@@ -234,15 +240,16 @@ def _scatter(ax: Axes, full: pd.DataFrame, truth: np.ndarray, k: int, currency: 
     ax.plot([lo, hi], [lo, hi], color=INK, lw=0.9, zorder=1)
     ax.set_xlim(lo - pad, hi + pad)
     ax.set_ylim(lo - pad, hi + pad)
-    ax.text(0.03, 0.97, f"◆ first {k} of the ranking", transform=ax.transAxes, color=BLUE, va="top")
-    ax.text(0.03, 0.91, "○ the others", transform=ax.transAxes, color=MUTED, va="top")
-    ax.text(0.03, 0.85, "line: expected = true", transform=ax.transAxes, color=INK, va="top")
-    ax.set_title("Expected against true gain", loc="left", size=9.5, weight="bold", pad=8)
+    ax.set_title("Expected against true gain", loc="left", size=9.5, weight="bold", pad=22)
+    x = 0.0
+    for words, colour in ((f"◆ first {k} ranked", BLUE), ("○ others", MUTED), ("― equal", INK)):
+        ax.text(x, 1.022, words, transform=ax.transAxes, color=colour)
+        x += (text_width(words, 9) + 0.2) / 3.55
     ax.set_xlabel(f"expected gain, {currency}")
     ax.set_ylabel(f"true gain, {currency} (simulated)")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(MaxNLocator(5))
-        axis.set_major_formatter(FuncFormatter(lambda v, _: number(v)))
+        axis.set_major_formatter(FuncFormatter(lambda v, _: tick(v)))
     ax.tick_params(length=0)
     ax.grid(visible=True)
 
@@ -265,11 +272,12 @@ def _captured(ax: Axes, by_rank: np.ndarray, hindsight: np.ndarray, total: float
         0.97, 0.13, "this ranking", transform=ax.transAxes, color=BLUE, ha="right", weight="bold"
     )
     ax.text(0.97, 0.06, "random order (dotted)", transform=ax.transAxes, color=MUTED, ha="right")
-    ax.set_title("True gain captured", loc="left", size=9.5, weight="bold", pad=8)
+    ax.set_title("True gain captured", loc="left", size=9.5, weight="bold", pad=22)
+    ax.text(0, 1.022, f"marked: {k} series", transform=ax.transAxes, color=MUTED)
     ax.set_xlabel("series acted on, in order")
     ax.set_ylabel("share of all true gain")
     ax.set_xlim(0, n)
     ax.set_ylim(min(0.0, ours.min()), max(1.05, best.max() * 1.02))
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: number(v, percent=True)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: share_tick(v)))
     tidy(ax, grid="y")

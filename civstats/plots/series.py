@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from civstats.plots._style import (
     BLUE,
     INK,
+    MARGIN,
     MUTED,
     SKY,
     VERMILLION,
@@ -22,6 +23,7 @@ from civstats.plots._style import (
     heading_height,
     in_house_style,
     label,
+    number,
     text_width,
     tidy,
 )
@@ -91,7 +93,7 @@ def example_series(
     rows = -(-len(ids) // columns)
     h = max((len(f) for _, f in chosen), default=0)
     model, treatment = parse_alias(alias)
-    title = f"Forecasts for {h} days, with {level:g} % bands, after months with stockouts"
+    title = _title(chosen, alias, level, h)
     subtitle = (
         f"{model}, treatment {treatment}, forecast origin {origin.date()}. Units per day; every panel "
         "has its own scale."
@@ -101,10 +103,10 @@ def example_series(
     figure = canvas(head + 0.42 + rows * (tall + gap) - gap + 0.24 + bottom)
     heading(figure, title, subtitle)
     _key(figure, head, level, has_demand)
-    wide = (WIDTH - 0.2 - 0.42 * columns - 0.25 * (columns - 1)) / columns
+    wide = (WIDTH - 0.1 - 0.42 * columns - 0.25 * (columns - 1)) / columns
     for k, (name, (past, ahead)) in enumerate(zip(ids, chosen, strict=True)):
         row, column = divmod(k, columns)
-        left = 0.1 + 0.42 + column * (wide + 0.42 + 0.25)
+        left = MARGIN + 0.42 + column * (wide + 0.42 + 0.25)
         ax = axes(figure, left, head + 0.66 + row * (tall + gap), wide, tall)
         _series(ax, past, ahead, alias, level, origin)
         ax.set_title(label(name, 40), loc="left", size=9.5, weight="bold", pad=5)
@@ -115,6 +117,29 @@ def example_series(
         f"shown out of stock, then {h} days of forecast by {model} ({treatment}) with {level:g} % bands."
     )
     return Plot(figure, alt)
+
+
+def _title(
+    chosen: list[tuple[pd.DataFrame, pd.DataFrame]], alias: str, level: float, h: int
+) -> str:
+    """Say how often the band held what came: demand where it is known, else in-stock sales."""
+    inside: list[np.ndarray] = []
+    lo, hi = level_columns(alias, level)
+    demand = all(DEMAND in past.columns for past, _ in chosen)
+    for past, ahead in chosen:
+        days = past if demand else past[~stockout_days(past)]
+        came = days.set_index(DS)[DEMAND if demand else Y].astype(float)
+        seen = came.reindex(pd.DatetimeIndex(ahead[DS])).to_numpy(dtype=float)
+        known = ~np.isnan(seen)
+        low, high = (ahead[c].to_numpy(dtype=float) for c in (lo, hi))
+        held = (seen >= low - 1e-9) & (seen <= high + 1e-9)
+        inside.append(held[known])
+    held_all = np.concatenate(inside)
+    if not held_all.size:
+        return f"Forecasts for {h} days with {level:g} % bands"
+    what = "demand" if demand else "in-stock sales"
+    share = number(float(held_all.mean()), percent=True)
+    return f"In these series the {level:g} % bands held {what} on {share} of the {h} days ahead"
 
 
 def _cut(
@@ -159,7 +184,7 @@ def _series(
     level: float,
     origin: pd.Timestamp,
 ) -> None:
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
     from matplotlib.ticker import MaxNLocator
 
     days, sales = past[DS].to_numpy(), past[Y].to_numpy(dtype=float)
@@ -191,7 +216,9 @@ def _series(
     ax.step(when, lo, where="mid", color=BLUE, lw=0.5, zorder=1.5)
     ax.step(when, hi, where="mid", color=BLUE, lw=0.5, zorder=1.5)
     ax.plot(when, ahead[alias].to_numpy(dtype=float), color=BLUE, lw=2, zorder=3.2)
-    ax.axvline(np.datetime64(origin) + half, color=MUTED, lw=0.9, ls=(0, (4, 2)), zorder=2)
+    ax.axvline(
+        date2num(origin + pd.Timedelta(hours=12)), color=MUTED, lw=0.9, ls=(0, (4, 2)), zorder=2
+    )
     top.append(hi.max(initial=1.0))
     ax.set_ylim(0, 1.06 * max(top))
     ax.set_xlim(days[0] - half, max(days[-1], when[-1]) + half)
@@ -213,14 +240,14 @@ def _key(figure: Figure, head: float, level: float, has_demand: bool) -> None:
     from matplotlib.patches import Rectangle
 
     w, h = figure.get_size_inches()
-    x, y = 0.1, 1 - (head + 0.16) / h
+    x, y = MARGIN, 1 - (head + 0.16) / h
 
     def words(text: str, colour: str) -> None:
         nonlocal x
         figure.text((x + 0.3) / w, y, text, size=9, color=colour, va="center")
         x += 0.3 + text_width(text, 9) + 0.22
 
-    def line(**style: object) -> None:
+    def line(**style: Any) -> None:
         figure.add_artist(Line2D([x / w, (x + 0.23) / w], [y, y], **style))
 
     def box(colour: str, alpha: float) -> None:
@@ -235,7 +262,13 @@ def _key(figure: Figure, head: float, level: float, has_demand: bool) -> None:
     figure.add_artist(Line2D([(x + 0.115) / w], [y], marker="|", ms=6, color=VERMILLION))
     words("stockout day", VERMILLION)
     if has_demand:
-        style = {"marker": "o", "ms": 4, "mfc": "white", "mec": _LOST, "color": _LOST}
+        style: dict[str, Any] = {
+            "marker": "o",
+            "ms": 4,
+            "mfc": "white",
+            "mec": _LOST,
+            "color": _LOST,
+        }
         figure.add_artist(Line2D([(x + 0.115) / w], [y], linestyle="none", **style))
         words("demand that was lost (simulated truth)", _LOST)
     box(SKY, 0.45)

@@ -97,11 +97,14 @@ def inline_html(text: str, resolve: Resolve) -> Markup:
     return out
 
 
-def html(text: str, resolve: Resolve) -> Markup:
-    """Write marked-up text as HTML paragraphs and lists."""
-    out = Markup()
+def html(text: str, resolve: Resolve, lead: str = "") -> Markup:
+    """Write marked-up text as HTML paragraphs and lists, `lead` bold at its beginning."""
+    out = Markup("<p><b>{}</b></p>\n").format(lead) if lead else Markup()
     for kind, lines in blocks(text):
-        if kind == "p":
+        if kind == "p" and lead:
+            out = Markup("<p><b>{}</b> {}</p>\n").format(lead, inline_html(lines[0], resolve))
+            lead = ""
+        elif kind == "p":
             out += Markup("<p>{}</p>\n").format(inline_html(lines[0], resolve))
         else:
             items = Markup("").join(
@@ -153,13 +156,13 @@ def _guard(start: str) -> str:
     return f"\\{start}" if not start.isdigit() else f"{start}&#8203;"
 
 
-def markdown(text: str, resolve: Resolve) -> str:
-    """Write marked-up text as Markdown blocks, one blank line between them."""
-    parts = []
+def markdown(text: str, resolve: Resolve, lead: str = "") -> str:
+    """Write marked-up text as Markdown blocks, `lead` bold at its beginning."""
+    parts: list[str] = []
     for kind, lines in blocks(text):
         words = [inline_markdown(x, resolve) for x in lines]
         if kind == "p":
-            parts.append(words[0])
+            parts.append(f"**{lead}** {words[0]}" if lead and not parts else words[0])
         else:
             parts.append(
                 "\n".join(f"{'-' if kind == 'ul' else f'{k}.'} {w}" for k, w in enumerate(words, 1))

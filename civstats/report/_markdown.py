@@ -37,7 +37,7 @@ def render_markdown(report: Report) -> str:
         elif isinstance(item, TableItem):
             parts.append(_table(item, inline(item.caption), [inline(n) for n in item.notes]))
         elif isinstance(item, FigureItem):
-            parts.append(_figure(item, inline(item.caption)))
+            parts.append(_figure(item, report))
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
@@ -46,9 +46,9 @@ def _table(item: TableItem, caption: str, notes: list[str]) -> str:
     return "\n\n".join([f"**Table {item.number}.** {caption}", grid, *notes])
 
 
-def _figure(item: FigureItem, caption: str) -> str:
-    alt = escape_markdown(item.alt)
-    return f"![{alt}](figures/{item.name}.png)\n\n**Figure {item.number}.** {caption}"
+def _figure(item: FigureItem, report: Report) -> str:
+    caption = markdown(item.caption, report.resolve, lead=f"Figure {item.number}.")
+    return f"![{escape_markdown(item.alt)}](figures/{item.name}.png)\n\n{caption}"
 
 
 def _grid(header: list[str], numeric: list[bool], rows: list[list[str]]) -> str:
