@@ -61,7 +61,8 @@ def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
     ns = panel[DS].to_numpy().astype("datetime64[ns]").astype(np.int64)
     unique = np.unique(ns)
     if len(unique) > 1 and np.diff(unique).min() == _NS_PER_DAY:
-        unique = np.arange(unique[0], unique[-1] + 1, _NS_PER_DAY)
+        n = (unique[-1] - unique[0]) // _NS_PER_DAY + 1
+        unique = unique[0] + _NS_PER_DAY * np.arange(n)
     position = np.searchsorted(unique, ns)
     sales = panel[Y].to_numpy(dtype=np.float32)
     if treatment != "ignore":
@@ -80,7 +81,7 @@ class HistoryFeatures:
     ----------
     names : list of str
         Names of the features that hold for every day ahead.
-    values : numpy.ndarray, shape (n_series, n_origins, n_names), float32
+    steady : numpy.ndarray, shape (n_series, n_origins, n_names), float32
     season_names : list of str
         Names of the features that depend on the day of the season ahead.
     season : numpy.ndarray, shape (n_series, n_origins, season_length, n_season_names), float32
@@ -91,14 +92,14 @@ class HistoryFeatures:
     """
 
     names: list[str]
-    values: np.ndarray
+    steady: np.ndarray
     season_names: list[str]
     season: np.ndarray
     level: np.ndarray
 
     def at(self, ahead: int) -> dict[str, np.ndarray]:
         """All features for the day `ahead` (0 the first), name to shape (n_series, n_origins)."""
-        out = {n: self.values[..., j] for j, n in enumerate(self.names)}
+        out = {n: self.steady[..., j] for j, n in enumerate(self.names)}
         r = ahead % self.season.shape[2]
         return out | {n: self.season[..., r, j] for j, n in enumerate(self.season_names)}
 
@@ -168,7 +169,7 @@ def history_features(
     season = _season_means(y, known, t, season_length)
     return HistoryFeatures(
         names=list(columns),
-        values=np.stack([c.astype(np.float32) for c in columns.values()], axis=2),
+        steady=np.stack([c.astype(np.float32) for c in columns.values()], axis=2),
         season_names=[f"season_mean_{c}" for c in SEASON_CYCLES],
         season=season,
         level=_level(y, known, t),

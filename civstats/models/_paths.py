@@ -31,6 +31,8 @@ def residual_paths(
     missing: np.ndarray | None,
     n_paths: int,
     rng: np.random.Generator,
+    *,
+    size: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw joint paths of demand about a mean forecast.
 
@@ -47,6 +49,8 @@ def residual_paths(
         Number of paths.
     rng : numpy.random.Generator
         Source of randomness.
+    size : numpy.ndarray, shape (n_series, 1), optional
+        Dispersion from :func:`negbin_size`, where it is known already.
 
     Returns
     -------
@@ -66,7 +70,8 @@ def residual_paths(
     mean, fitted, actual = _floats(mean, fitted, actual)
     gone = _gone(fitted, actual, missing)
     unit = sales_unit(actual[~gone])
-    size = negbin_size(mean, fitted, actual, gone)
+    if size is None:
+        size = negbin_size(mean, fitted, actual, gone)
     n_series, n_origins, h = actual.shape
     paths = np.empty((n_series, n_paths, h), dtype=np.float32)
     if n_paths == 0:
@@ -91,12 +96,14 @@ def residual_quantiles(
     actual: np.ndarray,
     missing: np.ndarray | None,
     probabilities: np.ndarray | list[float],
+    *,
+    size: np.ndarray | None = None,
 ) -> np.ndarray:
     """Quantiles of the marginals that :func:`residual_paths` draws from, without drawing.
 
     Parameters
     ----------
-    mean, fitted, actual, missing
+    mean, fitted, actual, missing, size
         As for :func:`residual_paths`.
     probabilities : array_like, shape (n_probabilities,)
         In (0, 1), increasing.
@@ -108,7 +115,8 @@ def residual_quantiles(
     """
     mean, fitted, actual = _floats(mean, fitted, actual)
     gone = _gone(fitted, actual, missing)
-    size = negbin_size(mean, fitted, actual, gone)
+    if size is None:
+        size = negbin_size(mean, fitted, actual, gone)
     p = np.broadcast_to(np.asarray(probabilities, dtype=float), (*mean.shape, len(probabilities)))
     return negbin_quantile(mean, size, p, sales_unit(actual[~gone]))
 

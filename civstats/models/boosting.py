@@ -1,0 +1,350 @@
+"""LightGBM: one global booster, direct for all days ahead, with joint paths from its residuals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from civstats.features.history import sales_grid
+from civstats.features.known import known_features
+from civstats.models._design import Design, KnownTable, Rows
+from civstats.models._paths import negbin_size, residual_paths, residual_quantiles
+from civstats.models.base import Forecaster, register
+from civstats.schema import (
+    CUTOFF,
+    DS,
+    ID,
+    CivstatsError,
+    Forecast,
+    ForecastError,
+    check_h,
+    known_covariates,
+    quantile_column,
+    quantiles_of_levels,
+)
+
+if TYPE_CHECKING:
+    import lightgbm
+    import xarray as xr
+
+TARGETS = ("daily", "next_day", "week_sum")
+OBJECTIVES = ("tweedie", "poisson")
+_MIN_TRAIN = 56
+"""Periods that the booster behind the residuals must have seen at least."""
+_FEW = 4
+"""Fewer calibration origins than this are not worth a booster of their own."""
+_BATCH = 500_000
+_PARAMS = {
+    "learning_rate": 0.05,
+    "num_leaves": 63,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.7,
+    "bagging_fraction": 0.7,
+    "bagging_freq": 1,
+    "lambda_l2": 1.0,
+    "tweedie_variance_power": 1.2,
+    "max_bin": 127,
+    "verbose": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+
+
+@register
+class LightGBM(Forecaster):
+    """Gradient-boosted trees on features measured from the origin (Ke et al. 2017).
+
+    One booster serves all series and all days ahead: the day ahead is a feature, lags and rolling
+    means are those known at the origin, so no forecast feeds another. Under ``mask`` stockout days
+    are no targets and leave no trace in the features.
+
+    Quantiles and joint paths come from residuals of a second booster, trained on what was known
+    before a stretch of calibration origins and used on it; see :mod:`civstats.models._paths`. The
+    panel is too short for that below about 20 weeks: then residuals are in sample, and intervals
+    somewhat narrow.
+
+    Parameters
+    ----------
+    treatment : {"ignore", "mask"}
+    target : {"daily", "next_day", "week_sum"}
+        What is predicted: every day up to `h`; the day after the cutoff alone (`h` is 1); or the
+        sum over the next 7 days. For the sum `predict` takes a future of exactly 7 days and
+        returns one row per series, dated on the last of them, in units per 7 days; under ``mask``
+        a week with a stockout day is no target.
+    h : int
+        Periods ahead that the booster learns; `predict` refuses later ones.
+    objective : {"tweedie", "poisson"}
+        Loss of the mean.
+    n_rounds : int
+        Trees.
+    max_rows : int
+        Training rows are a random share of all origins x series x periods ahead, at most this
+        many.
+    train_periods : int
+        Periods before the cutoff from which targets are taken.
+    origin_step : int
+        Periods between training origins.
+    calibration_origins : int
+        Past origins, `season_length` apart, whose residuals feed the paths. Less on short panels.
+    season_length : int
+        Periods in a season.
+    series_id : bool
+        Whether the series is a category for the trees.
+    params : dict, optional
+        LightGBM parameters that replace the defaults.
+    num_threads : int
+        0 leaves it to OpenMP. Results do not depend on it.
+    seed : int
+        Seed of the row sample and of the trees.
+
+    Attributes
+    ----------
+    booster_ : lightgbm.Booster
+        Predicts the log of the mean relative to the series' recent level.
+
+    Raises
+    ------
+    CivstatsError
+        For an unknown target or objective.
+    ForecastError
+        From `predict`, beyond `h`.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from civstats.schema import validate_panel
+    >>> days = pd.date_range("2024-01-01", periods=200)
+    >>> y = np.random.default_rng(0).poisson(3, 200)
+    >>> panel = validate_panel(pd.DataFrame({"unique_id": "a", "ds": days, "y": y}))
+    >>> model = LightGBM(h=7, n_rounds=5).fit(panel)
+    >>> future = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-07-19", periods=7)})
+    >>> model.predict(future, level=[80]).frame.shape
+    (7, 7)
+    """
+
+    name: ClassVar[str] = "LightGBM"
+    treatments: ClassVar[tuple[str, ...]] = ("ignore", "mask")
+    can_update: ClassVar[bool] = True
+    own_threads: ClassVar[bool] = True
+
+    booster_: lightgbm.Booster
+
+    def __init__(
+        self,
+        *,
+        treatment: str = "ignore",
+        target: str = "daily",
+        h: int = 28,
+        objective: str = "tweedie",
+        n_rounds: int = 300,
+        max_rows: int = 600_000,
+        train_periods: int = 730,
+        origin_step: int = 5,
+        calibration_origins: int = 52,
+        season_length: int = 7,
+        series_id: bool = False,
+        params: dict[str, Any] | None = None,
+        num_threads: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(treatment=treatment)
+        if target not in TARGETS:
+            raise CivstatsError(f"target must be one of {', '.join(TARGETS)}, but got {target!r}")
+        if objective not in OBJECTIVES:
+            raise CivstatsError(
+                f"objective must be one of {', '.join(OBJECTIVES)}, but got {objective!r}"
+            )
+        self.target = target
+        self.span = 7 if target == "week_sum" else 1
+        self.h = check_h(h) if target == "daily" else 1
+        self.objective = objective
+        self.n_rounds = n_rounds
+        self.max_rows = max_rows
+        self.train_periods = train_periods
+        self.origin_step = origin_step
+        self.calibration_origins = calibration_origins
+        self.season_length = season_length
+        self.series_id = series_id
+        self.params = dict(params or {})
+        self.num_threads = num_threads
+        self.seed = seed
+
+    @classmethod
+    def test_params(cls) -> dict[str, Any]:
+        """Return a small model for contract tests."""
+        return {"n_rounds": 20, "max_rows": 5_000, "params": {"min_data_in_leaf": 5}}
+
+    def _fit(self, panel: pd.DataFrame) -> None:
+        rng = np.random.default_rng(self.seed)
+        n = self._admit_history(panel)
+        frame = known_features(self._history, series_id=self.series_id)
+        self._known = KnownTable(frame, self._grid, self.span)
+        reach = self.h + self.span - 1
+        calibration = self._calibration(n, reach)
+        first = int(calibration[0]) if len(calibration) else n
+        oldest = max(1, first - self.train_periods)
+        train = np.arange(n - self.span, oldest - 1, -self.origin_step)[::-1]
+        origins = np.unique(np.r_[train, calibration, n])
+        design = Design(self._grid, self._known, origins, self.season_length)
+        if len(calibration):
+            early = self._boost(design, train, first, rng)
+            self._fitted, self._actual = self._backcast(design, *early, calibration)
+        self.booster_, self._shift = self._boost(design, train, n, rng)
+        if not len(calibration):
+            past = train[train + reach <= n][-8:]
+            self._fitted, self._actual = self._backcast(design, self.booster_, self._shift, past)
+        self._calibrated = self._grid.ids
+        level = self.span * design.level[:, -1:]
+        self._size = negbin_size(level, self._fitted, self._actual, None)
+        self._now = Design(self._grid, self._known, np.array([n]), self.season_length)
+
+    def _update(self, panel: pd.DataFrame) -> None:
+        n = self._admit_history(panel)
+        self._now = Design(self._grid, self._known, np.array([n]), self.season_length)
+
+    def _predict(
+        self, future: pd.DataFrame, *, level: list[float], n_paths: int, seed: int
+    ) -> Forecast:
+        ahead = self._ahead(future)
+        ids = pd.Index(future[ID].unique().astype(object))
+        last = future.iloc[self.span - 1 :: self.span]
+        mean = self._mean(ids, ahead, known_features(self._history, future))
+        fitted, actual, size = self._residuals(ids, ahead)
+        probabilities = quantiles_of_levels(level)
+        quantiles = residual_quantiles(mean, fitted, actual, None, probabilities, size=size)
+        frame = pd.DataFrame({ID: last[ID].array, DS: last[DS].array, CUTOFF: self.cutoff_})
+        column = f"{self.name}_{self.treatment}"
+        frame[column] = mean.ravel()
+        for j, p in enumerate(probabilities):
+            frame[quantile_column(column, p)] = quantiles[..., j].ravel().astype(float)
+        paths = None
+        if n_paths:
+            rng = np.random.default_rng(seed)
+            drawn = residual_paths(mean, fitted, actual, None, n_paths, rng, size=size)
+            paths = _labelled(drawn, ids, last[DS].unique())
+        return Forecast(frame, self.name, self.treatment, tuple(level), paths)
+
+    def _admit_history(self, panel: pd.DataFrame) -> int:
+        """Keep what a forecast needs of a panel; return its number of periods."""
+        self._grid = sales_grid(panel, self.treatment)
+        self._history = panel[[ID, DS, *known_covariates(panel.columns)]]
+        return self._grid.y.shape[1]
+
+    def _calibration(self, n: int, reach: int) -> np.ndarray:
+        """Origins behind the residuals, evenly spaced up to the last with a full outcome."""
+        last = n - reach
+        room = min(last - _MIN_TRAIN - reach, int(0.45 * last))
+        count = min(self.calibration_origins, room // self.season_length)
+        if count < _FEW:
+            return np.empty(0, dtype=int)
+        return last - self.season_length * np.arange(count)[::-1]
+
+    def _boost(
+        self, design: Design, origins: np.ndarray, until: int, rng: np.random.Generator
+    ) -> tuple[lightgbm.Booster, float]:
+        """Train on targets that end by `until`; return the booster and its constant."""
+        oldest = until - self.train_periods
+        origins = origins[(origins >= oldest) & (origins + self.span <= until)]
+        rows = design.sample(origins, self.h, until, self.max_rows, rng) if len(origins) else None
+        if rows is None or not len(rows.y):
+            raise ForecastError(
+                f"{self.name}: no target to train on before {self._grid.dates[until - 1].date()} "
+                f"under treatment {self.treatment!r}; give a longer history"
+            )
+        # A panel without a sale still has a log.
+        shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
+        return self._train(rows, design, shift), shift
+
+    def _train(self, rows: Rows, design: Design, shift: float) -> lightgbm.Booster:
+        import lightgbm
+
+        params = {"objective": self.objective, "seed": self.seed, "num_threads": self.num_threads}
+        params = _PARAMS | params | self.params
+        data = lightgbm.Dataset(
+            rows.x,
+            rows.y,
+            init_score=np.log(rows.start) + shift,
+            feature_name=design.names,
+            categorical_feature=design.categorical,
+            params=params,
+        )
+        return lightgbm.train(params, data, num_boost_round=self.n_rounds)
+
+    def _backcast(
+        self, design: Design, booster: lightgbm.Booster, shift: float, origins: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Forecasts and outcomes of past origins, shape (n_series, n_origins, h), NaN if none."""
+        n_series, n = design.target.shape
+        actual = np.full((n_series, len(origins), self.h), np.nan, dtype=np.float32)
+        fitted = actual.copy()
+        for j, origin in enumerate(origins):
+            known = design.cells(int(origin), self.h, n)
+            series, ahead = np.nonzero(known)
+            cell = design.known.cell(series, origin + ahead)
+            index = np.full(len(series), design.position(origin))
+            x = design.matrix(series, index, ahead, design.known.table[cell])
+            start = design.start_of(series, index)
+            fitted[series, j, ahead] = self._raw_mean(booster, shift, x, start)
+            actual[series, j, ahead] = design.target[series, origin + ahead]
+        return fitted, actual
+
+    def _raw_mean(
+        self, booster: lightgbm.Booster, shift: float, x: np.ndarray, start: np.ndarray
+    ) -> np.ndarray:
+        if not len(x):
+            return np.empty(0)
+        score = np.asarray(booster.predict(x, raw_score=True, num_threads=self.num_threads))
+        return start * np.exp(shift + score)
+
+    def _mean(self, ids: pd.Index, ahead: np.ndarray, known: pd.DataFrame) -> np.ndarray:
+        """Forecast mean, shape (n_ids, n_ahead)."""
+        series = np.repeat(self._grid.ids.get_indexer(ids), len(ahead))
+        index = np.zeros(len(series), dtype=int)
+        x = self._now.matrix(series, index, np.tile(ahead, len(ids)), self._known.blocks(known))
+        mean = self._raw_mean(self.booster_, self._shift, x, self._now.start_of(series, index))
+        return mean.reshape(len(ids), len(ahead))
+
+    def _ahead(self, future: pd.DataFrame) -> np.ndarray:
+        """Positions of the targets ahead, 0 the first."""
+        dates = pd.DatetimeIndex(np.sort(future[DS].unique()))
+        known = self._grid.dates
+        step = known[-1] - known[-2] if len(known) > 1 else pd.Timedelta(days=1)
+        ahead = np.rint((dates - known[-1]) / step).astype(int) - 1
+        if self.span > 1:
+            if len(ahead) != self.span or ahead[-1] != self.span - 1:
+                raise ForecastError(
+                    f"{self.name} with target {self.target!r} needs a future of exactly the "
+                    f"{self.span} days after {self.cutoff_.date()}, but got {len(dates)} day(s) "
+                    f"up to {dates[-1].date()}"
+                )
+            return np.zeros(1, dtype=int)
+        if ahead[-1] >= self.h:
+            raise ForecastError(
+                f"{self.name} has learnt {self.h} period(s) ahead, but future reaches "
+                f"{int(ahead[-1]) + 1}; fit it with h={int(ahead[-1]) + 1}"
+            )
+        return ahead
+
+    def _residuals(
+        self, ids: pd.Index, ahead: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Calibration forecasts, outcomes and dispersion of the asked series and days."""
+        row = self._calibrated.get_indexer(ids)
+        fitted, actual = self._fitted[row][..., ahead], self._actual[row][..., ahead]
+        size = self._size[row]
+        # A series that came with an update has no residuals yet.
+        fitted[row < 0], actual[row < 0] = np.nan, np.nan
+        size[row < 0] = np.median(self._size)
+        return fitted, actual, size
+
+
+def _labelled(paths: np.ndarray, ids: pd.Index, dates: np.ndarray) -> xr.DataArray:
+    import xarray as xr
+
+    return xr.DataArray(
+        paths,
+        dims=(ID, "sample", DS),
+        coords={ID: ids.to_numpy(), "sample": np.arange(paths.shape[1]), DS: dates},
+    )
