@@ -44,7 +44,7 @@ def call(app, *arguments):
 
 SMALL = (
     "--data", "synthetic", "--series", 12, "--days", 200, "--h", 14, "--windows", 2,
-    "--models", "SeasonalNaive,SeasonalWindowAverage", "--paths", 100,
+    "--models", "SeasonalNaive,SeasonalWindowAverage", "--paths", 100, "--jobs", 1,
 )  # fmt: skip
 
 
@@ -121,7 +121,7 @@ def test_own_flags_go_through_untouched_and_names_are_harmless(app, tmp_path):
     panel.to_csv(path, index=False)
     result = call(
         app, "--data", "file", "--path", path, "--h", 7, "--windows", 2,
-        "--models", "SeasonalNaive", "--paths", 50, "--out", out,
+        "--models", "SeasonalNaive", "--paths", 50, "--jobs", 1, "--out", out,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     scores = pd.read_csv(out / "scores.csv")
