@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +49,19 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     names = [str(escape_text(str(c))) for c in frame.columns]
     columns = [_cells(frame.iloc[:, k]) for k in range(frame.shape[1])]
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        writer.writerows(zip(*columns, strict=True))
+        for rows in ([names], zip(*columns, strict=True)):
+            file.writelines(_line(cells) for cells in rows)
+
+
+def _line(cells: Iterable[object]) -> str:
+    """Join one row; the csv module of Python 3.11 leaves a lone carriage return unquoted."""
+    fields = []
+    for cell in cells:
+        text = str(cell)
+        risky = any(c in text for c in ',"\r\n')
+        fields.append('"{}"'.format(text.replace('"', '""')) if risky else text)
+    # A line of nothing would read as no row at all.
+    return '""\n' if fields == [""] else ",".join(fields) + "\n"
 
 
 def _cells(column: pd.Series) -> list[object]:
@@ -71,8 +81,11 @@ def _cells(column: pd.Series) -> list[object]:
 
 
 def _float(value: float, digits: int = 10) -> str:
-    # Adding zero turns -0.0 into 0.0.
-    return "" if np.isnan(value) else f"{value + 0.0:.{digits}g}"
+    if np.isnan(value):
+        return ""
+    if abs(value) < 1e15 and value == int(value):
+        return str(int(value))
+    return f"{value:.{digits}g}"
 
 
 def _moment(value: pd.Timestamp) -> str:

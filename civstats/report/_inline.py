@@ -19,7 +19,7 @@ _TOKEN = re.compile(
     r"|\*(?P<em>(?=\S)(?:\\.|[^*\\])+?)\*"
     r"|\[@(?P<ref>[a-z0-9][a-z0-9_-]*)\]"
     # A relative file name only: no scheme, no leading slash, no parent folder.
-    r"|\[(?P<words>[^\[\]\n]+)\]\((?P<href>(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]*)\)"
+    r"|\[(?P<words>[^\[\]\n]+)\]\((?P<href>(?![^)]*\.\.)[A-Za-z0-9_][A-Za-z0-9_./-]*)\)"
 )
 Resolve = Callable[[str], tuple[str, str]]
 """Maps the name of a figure or table to its label and anchor."""
@@ -84,7 +84,8 @@ def inline_html(text: str, resolve: Resolve) -> Markup:
     out = Markup()
     for kind, words, target in tokens(text):
         if kind == "text":
-            out += escape(words)
+            # A number and its unit stay on one line.
+            out += escape(re.sub(r"(?<=\d) %", "\u00a0%", words))
         elif kind == "code":
             out += Markup("<code>{}</code>").format(words)
         elif kind in ("strong", "em"):
