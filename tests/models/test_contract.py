@@ -177,7 +177,7 @@ def test_paths_are_joint_and_agree_with_the_mean(name, treatment, future) -> Non
     paths = forecast.paths
     assert paths.dims == (ID, "sample", DS)
     assert paths.sizes["sample"] == 800
-    cells = forecast.frame.astype({ID: str}).pivot(index=ID, columns=DS, values=forecast.name)
+    cells = forecast.frame.astype({ID: str}).pivot_table(forecast.name, ID, DS)
     assert paths[ID].to_numpy().tolist() == cells.index.tolist()
     assert (paths[DS].to_numpy() == cells.columns.to_numpy()).all()
     assert float(paths.min()) >= 0
