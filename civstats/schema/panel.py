@@ -7,13 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from civstats.schema.breaches import blocks, breaches
 from civstats.schema.columns import (
     CENSORED,
     DEMAND,
+    DEMAND_MEAN,
     DS,
     FLAG_KNOWN,
     ID,
     IN_STOCK_SHARE,
+    PRICE,
+    RECAPTURED,
     STATIC,
     STOCK,
     Y,
@@ -21,7 +25,7 @@ from civstats.schema.columns import (
 from civstats.schema.errors import PanelError
 
 _DAY_NS = 86_400_000_000_000
-_FLOATS = (Y, STOCK, IN_STOCK_SHARE, DEMAND, "demand_mean", "recaptured", "price")
+_FLOATS = (Y, STOCK, IN_STOCK_SHARE, DEMAND, DEMAND_MEAN, RECAPTURED, PRICE)
 _FLAGS = (CENSORED, FLAG_KNOWN)
 
 
@@ -75,7 +79,7 @@ def stockout_days(panel: pd.DataFrame) -> np.ndarray:
     return out
 
 
-def validate_panel(panel: pd.DataFrame, *, freq: str = "D") -> pd.DataFrame:
+def validate_panel(panel: pd.DataFrame, *, freq: str = "D", copy: bool = True) -> pd.DataFrame:
     """Return the panel in canonical form (dtypes, order), or raise on any breach of the contract.
 
     Parameters
@@ -84,6 +88,9 @@ def validate_panel(panel: pd.DataFrame, *, freq: str = "D") -> pd.DataFrame:
         Long frame, one row per series and period, with at least ``unique_id, ds, y``.
     freq : str
         Pandas frequency alias of the periods: ``"D"``, ``"W-SUN"``, ``"MS"``, ...
+    copy : bool
+        With False, columns that are in order already are shared with the input instead of
+        copied: for a caller, such as a loader, that gives its own frame away.
 
     Returns
     -------
@@ -103,21 +110,19 @@ def validate_panel(panel: pd.DataFrame, *, freq: str = "D") -> pd.DataFrame:
     (3, 3)
     """
     frame = _canonical(panel)
-    codes = frame[ID].cat.codes.to_numpy()
     ticks = _ticks(frame[DS], freq)
-    same = codes[1:] == codes[:-1]
-    if not _is_sorted(codes, ticks, same):
+    codes = frame[ID].array.codes
+    if not _is_sorted(codes, ticks):
         order = np.lexsort((ticks, codes))
-        frame = frame.iloc[order]
-        codes, ticks = codes[order], ticks[order]
-        same = codes[1:] == codes[:-1]
-    frame = frame.reset_index(drop=True)
-    problems = _column_problems(frame)
-    problems += _order_problems(frame, ticks, same, freq)
-    problems += _stock_problems(frame)
-    problems += _static_problems(frame, same)
-    if problems:
-        raise PanelError("; ".join(problems))
+        frame, ticks = frame.take(order), ticks[order]
+    elif copy:
+        # Column by column: DataFrame.copy would lay all of them out anew, at twice the memory.
+        frame = pd.DataFrame({c: frame[c].array.copy() for c in frame}, copy=False)
+        frame.attrs = dict(panel.attrs)
+    frame.index = pd.RangeIndex(len(frame))
+    found = breaches(frame, ticks, freq)
+    if found:
+        raise PanelError("; ".join(found))
     return frame
 
 
@@ -146,16 +151,20 @@ def _canonical(panel: pd.DataFrame) -> pd.DataFrame:
         raise PanelError(
             f"{DS} must be datetime64, but is {frame[DS].dtype}; use pandas.to_datetime"
         )
-    frame[DS] = frame[DS].astype("datetime64[ns]")
+    if frame[DS].dtype != "datetime64[ns]":
+        frame[DS] = frame[DS].astype("datetime64[ns]")
     for column, label in ((ID, "identifier"), (DS, "date")):
-        n = int(frame[column].isna().sum())
+        n = int(np.count_nonzero(frame[column].isna()))
         if n:
             raise PanelError(f"{n} row(s) without {label} ({column}); fill or drop them")
     if not isinstance(frame[ID].dtype, pd.CategoricalDtype):
         frame[ID] = frame[ID].astype("category")
     else:
         # Unused categories would come back as empty series in every groupby.
-        used = np.bincount(frame[ID].cat.codes, minlength=len(frame[ID].cat.categories)) > 0
+        codes = frame[ID].array.codes
+        used = np.zeros(len(frame[ID].array.categories), dtype=bool)
+        for rows in blocks(len(codes)):
+            used[codes[rows]] = True
         if not used.all():
             frame[ID] = frame[ID].cat.remove_unused_categories()
     for column in STATIC:
@@ -178,22 +187,32 @@ def _canonical(panel: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _is_sorted(codes: np.ndarray, ticks: np.ndarray, same: np.ndarray) -> bool:
-    return bool(((codes[1:] > codes[:-1]) | (same & (ticks[1:] >= ticks[:-1]))).all())
+def _is_sorted(codes: np.ndarray, ticks: np.ndarray) -> bool:
+    for rows in blocks(len(codes)):
+        c, t = codes[rows], ticks[rows]
+        if not ((c[1:] > c[:-1]) | ((c[1:] == c[:-1]) & (t[1:] >= t[:-1]))).all():
+            return False
+    return True
 
 
 def _ticks(ds: pd.Series, freq: str) -> np.ndarray:
     """Number the periods of `freq`, so that consecutive periods differ by one."""
     nanoseconds = ds.to_numpy().view("int64")
     if freq == "D":
-        days = nanoseconds // _DAY_NS
-        off = np.flatnonzero(days * _DAY_NS != nanoseconds)
-        if off.size:
+        ticks = np.empty(len(nanoseconds), dtype=np.int32)
+        off = []
+        for rows in blocks(len(nanoseconds)):
+            days = nanoseconds[rows] // _DAY_NS
+            ticks[rows] = days
+            # Rows that blocks share are seen twice: positions, not counts.
+            off.append(rows.start + np.flatnonzero(days * _DAY_NS != nanoseconds[rows]))
+        late = np.unique(np.concatenate(off))
+        if late.size:
             raise PanelError(
-                f"{off.size} row(s) with a time of day, first {ds.iloc[off[0]]}; "
+                f"{late.size} row(s) with a time of day, first {ds.iloc[late[0]]}; "
                 f"use panel['{DS}'].dt.normalize()"
             )
-        return days.astype(np.int32)
+        return ticks
     codes, unique = pd.factorize(ds)
     try:
         offset = pd.tseries.frequencies.to_offset(freq)
@@ -208,91 +227,3 @@ def _ticks(ds: pd.Series, freq: str) -> np.ndarray:
             "aggregate to that frequency or name another"
         )
     return position.to_numpy().astype(np.int32)[codes]
-
-
-def _where(frame: pd.DataFrame, bad: np.ndarray) -> str:
-    """Name the first offending row."""
-    i = int(np.argmax(bad))
-    return f"first {frame[ID].iloc[i]} on {frame[DS].iloc[i].date()}"
-
-
-def _count(frame: pd.DataFrame, bad: np.ndarray, text: str, mend: str) -> list[str]:
-    n = int(bad.sum())
-    return [f"{n} row(s) {text} ({_where(frame, bad)}): {mend}"] if n else []
-
-
-def _column_problems(frame: pd.DataFrame) -> list[str]:
-    y = frame[Y].to_numpy()
-    problems = _count(frame, np.isnan(y), "with missing sales", "sales of a day without sale are 0")
-    with np.errstate(invalid="ignore"):
-        problems += _count(frame, np.isinf(y), "with infinite sales", "mend the source")
-        problems += _count(frame, y < 0, "with negative sales", "net returns out or clip at 0")
-        for column in (STOCK, DEMAND, "demand_mean", "recaptured", "price"):
-            if column in frame.columns:
-                x = frame[column].to_numpy()
-                problems += _count(
-                    frame,
-                    (x < 0) | np.isinf(x),
-                    f"with negative or infinite {column}",
-                    "mend the source",
-                )
-        if IN_STOCK_SHARE in frame.columns:
-            share = frame[IN_STOCK_SHARE].to_numpy()
-            problems += _count(
-                frame,
-                ~((share >= 0) & (share <= 1)),
-                f"with {IN_STOCK_SHARE} outside [0, 1]",
-                "clip it",
-            )
-    return problems
-
-
-def _order_problems(
-    frame: pd.DataFrame, ticks: np.ndarray, same: np.ndarray, freq: str
-) -> list[str]:
-    step = np.diff(ticks)
-    later = np.zeros(len(frame), dtype=bool)
-    later[1:] = same & (step == 0)
-    problems = _count(frame, later, "repeat a series and date", "aggregate or drop the repeats")
-    later[1:] = same & (step > 1)
-    return problems + _count(
-        frame, later, f"follow a gap in the {freq} calendar", "insert the missing periods"
-    )
-
-
-def _stock_problems(frame: pd.DataFrame) -> list[str]:
-    if STOCK not in frame.columns:
-        return []
-    y, stock = frame[Y].to_numpy(), frame[STOCK].to_numpy()
-    problems = _count(
-        frame, y > stock, f"sold more than {STOCK}", "stock is what could be sold that day"
-    )
-    if CENSORED in frame.columns:
-        flag = frame[CENSORED].to_numpy()
-        known = frame[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in frame.columns else True
-        problems += _count(
-            frame,
-            flag & (y < stock),
-            f"flagged {CENSORED} with units left",
-            f"a censored day ends with {Y} == {STOCK}",
-        )
-        problems += _count(
-            frame,
-            ~flag & (y == stock) & known,
-            f"ended empty without the flag {CENSORED}",
-            "ties are censored: demand was at least the stock",
-        )
-    return problems
-
-
-def _static_problems(frame: pd.DataFrame, same: np.ndarray) -> list[str]:
-    problems = []
-    changed = np.zeros(len(frame), dtype=bool)
-    for column in STATIC:
-        if column in frame.columns:
-            codes = frame[column].cat.codes.to_numpy()
-            changed[1:] = same & (codes[1:] != codes[:-1])
-            problems += _count(
-                frame, changed, f"change {column} within a series", "static attributes are constant"
-            )
-    return problems

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.data.covariates import EVENTS, NO_EVENT
+from civstats.data.covariates import EVENTS, NO_EVENT, code_dtype
 from civstats.data.m5.parse import parse
 from civstats.data.m5.source import CALENDAR, Source
 from civstats.schema import DataError
@@ -115,4 +115,4 @@ def read_calendar(source: Source) -> Calendar:
 
 def _codes(column: pl.Series, names: list[str]) -> np.ndarray:
     code = {x: k for k, x in enumerate(names)}
-    return np.array([0 if x is None else code[x] for x in column.to_list()], dtype=np.int16)
+    return np.array([0 if x is None else code[x] for x in column.to_list()], code_dtype(len(names)))

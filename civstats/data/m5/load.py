@@ -84,7 +84,7 @@ def load_m5(
     launch = _launch_days(sales, calendar, prices, first)
     panel = _panel(sales, calendar, prices, first, np.maximum(launch, skip))
     del sales, prices
-    panel = validate_panel(panel)
+    panel = validate_panel(panel, copy=False)
     panel.attrs["source"] = source.sales
     log.info("%s of %s: %s rows", source.sales, source.path, f"{len(panel):,}")
     return panel
@@ -191,39 +191,42 @@ def _panel(
     sales: Sales, calendar: Calendar, prices: np.ndarray, first: int, launch: np.ndarray
 ) -> pd.DataFrame:
     """Lay the matrices out in rows, without the days before each series' launch."""
-    n_days = len(sales.days)
-    days = slice(first, first + n_days)
-    ends = np.cumsum(n_days - launch)
-    starts = ends - (n_days - launch)
+    days = slice(first, first + len(sales.days))
+    rows = len(sales.days) - launch
+    ends = np.cumsum(rows)
     n = int(ends[-1])
-    dates = calendar.dates.to_numpy()[days]
-    week = calendar.week[days]
+    dates, week = calendar.dates.to_numpy()[days], calendar.week[days]
     ds, y = np.empty(n, dates.dtype), np.empty(n, np.float32)
     price, snap = np.empty(n, np.float32), np.empty(n, bool)
-    events = {
-        c: (np.empty(n, code_dtype(len(calendar.event_categories[c]))), calendar.events[c][days])
-        for c in EVENTS
-    }
-    # Series by series, each a few short copies that stay in the processor's cache.
-    by_state = {s: calendar.snap_of(s)[days] for s in set(sales.keys["state_id"])}
+    # What differs by day, and what by series; codes in the type in which pandas keeps them.
+    daily = {c: calendar.events[c][days] for c in EVENTS}
+    fixed = {ID: _encode(sales.ids)} | {c: _encode(sales.keys[c]) for c in STATIC}
+    codes = {c: np.empty(n, x.dtype) for c, x in daily.items()}
+    codes |= {c: np.empty(n, x.dtype) for c, (x, _) in fixed.items()}
+    from_days = [(codes[c], x) for c, x in daily.items()]
+    from_series = [(codes[c], x.tolist()) for c, (x, _) in fixed.items()]
     states = sales.keys["state_id"]
-    for i, (a, b, k) in enumerate(
-        zip(starts.tolist(), ends.tolist(), launch.tolist(), strict=True)
-    ):
+    by_state = {s: calendar.snap_of(s)[days] for s in set(states)}
+    # Series by series: short copies that stay in the processor's cache, no index per row.
+    for i, (b, m, k) in enumerate(zip(ends.tolist(), rows.tolist(), launch.tolist(), strict=True)):
+        a = b - m
         ds[a:b] = dates[k:]
         y[a:b] = sales.units[i, k:]
         price[a:b] = prices[i, week[k:]]
         snap[a:b] = by_state[states[i]][k:]
-        for target, daily in events.values():
-            target[a:b] = daily[k:]
-    rows = n_days - launch
-    columns: dict[str, object] = {ID: _repeat(sales.ids, rows), DS: ds, Y: y, PRICE: price}
-    columns |= {c: category(events[c][0], calendar.event_categories[c]) for c in EVENTS}
+        for target, values in from_days:
+            target[a:b] = values[k:]
+        for target, value in from_series:
+            target[a:b] = value[i]
+    names = calendar.event_categories | {c: x for c, (_, x) in fixed.items()}
+    columns: dict[str, object] = {ID: category(codes[ID], names[ID]), DS: ds, Y: y, PRICE: price}
+    columns |= {c: category(codes[c], names[c]) for c in EVENTS}
     columns[SNAP] = snap
-    columns |= {c: _repeat(sales.keys[c], rows) for c in STATIC}
+    columns |= {c: category(codes[c], names[c]) for c in STATIC}
     return pd.DataFrame(columns, copy=False)
 
 
-def _repeat(values: np.ndarray, rows: np.ndarray) -> pd.Categorical:
+def _encode(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    """Code names by their place in alphabetical order."""
     names, codes = np.unique(values.astype(str), return_inverse=True)
-    return category(np.repeat(codes.astype(code_dtype(len(names))), rows), names.tolist())
+    return codes.astype(code_dtype(len(names))), names.tolist()
