@@ -14,12 +14,40 @@ from civstats.schema import (
     FLAG_KNOWN,
     ID,
     IN_STOCK_SHARE,
+    PROMO,
     CivstatsError,
     PanelError,
     Y,
     series_index,
     stockout_days,
 )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of the panel; all shapes (n_rows,).
+
+    Attributes
+    ----------
+    codes : numpy.ndarray of int
+        Position of the row's series.
+    kind : numpy.ndarray of int
+        Weekday, and 7 more on promotion: what sales and outages are compared by.
+    age : numpy.ndarray of int
+        Periods before the cutoff.
+    weight, y : numpy.ndarray
+    out, known, at_risk : numpy.ndarray of bool
+        Stockout day; status known; in stock the period before, both known.
+    """
+
+    codes: np.ndarray
+    kind: np.ndarray
+    age: np.ndarray
+    weight: np.ndarray
+    y: np.ndarray
+    out: np.ndarray
+    known: np.ndarray
+    at_risk: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -66,7 +94,7 @@ class History:
         return self.ever_censored or self.shares.seen.size > 0
 
 
-def read_history(panel: pd.DataFrame, half_life: float) -> History:
+def read_history(panel: pd.DataFrame, half_life: float) -> tuple[History, Rows]:
     """Summarise the availability of a validated panel.
 
     Parameters
@@ -75,6 +103,11 @@ def read_history(panel: pd.DataFrame, half_life: float) -> History:
         With ``is_censored`` or ``in_stock_share`` (or both). ``demand`` is never read.
     half_life : float
         Age in periods at which a day counts half.
+
+    Returns
+    -------
+    History, Rows
+        The rows are large and needed once: they are kept apart from what a model keeps.
 
     Raises
     ------
@@ -101,7 +134,11 @@ def read_history(panel: pd.DataFrame, half_life: float) -> History:
     same = np.r_[False, codes[1:] == codes[:-1]]
     steps = np.diff(ds)[same[1:]]
     period = np.median(steps.astype("int64")) if steps.size else pd.Timedelta(1, "D").value
-    weight = 0.5 ** ((ds.max() - ds).astype("int64") / period / half_life)
+    age = (ds.max() - ds).astype("int64") / period
+    weight = 0.5 ** (age / half_life)
+    kind = panel[DS].dt.dayofweek.to_numpy()
+    if PROMO in panel.columns:
+        kind = kind + 7 * (panel[PROMO].to_numpy() > 0)
 
     def counts(trial: np.ndarray, hit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         i, j = np.flatnonzero(trial & hit), np.flatnonzero(trial)
@@ -121,7 +158,7 @@ def read_history(panel: pd.DataFrame, half_life: float) -> History:
     sold, days = (np.bincount(codes, weight * in_stock * v, minlength=n) for v in (y, 1.0))
     # A week's worth of the panel's mean keeps the level of a short or all-out series off zero.
     mean = max(sold.sum() / max(days.sum(), 1e-9), 1e-3)
-    return History(
+    history = History(
         ids=index.ids,
         period=pd.Timedelta(int(period), "ns"),
         last_known=np.where(last >= 0, ds[last], np.datetime64("NaT")),
@@ -136,3 +173,5 @@ def read_history(panel: pd.DataFrame, half_life: float) -> History:
         shares=Pool(share[lost] if share is not None else np.empty(0), weight[lost], codes[lost]),
         ever_censored=bool(censored.any()),
     )
+    age = np.rint(age).astype(int)
+    return history, Rows(codes, kind, age, weight, y, out, known, linked & ~was_out)

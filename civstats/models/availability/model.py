@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from civstats.models.availability.common import entry_tilt, learn_common
 from civstats.models.availability.history import History, read_history
 from civstats.models.availability.resample import Resampler
 from civstats.models.availability.shrinkage import BetaBinomial
@@ -46,6 +47,10 @@ class Availability:
     ----------
     probability_ : pandas.DataFrame
         Per series (index): long-run ``probability`` of a stockout day, its ``p10`` and ``p90``.
+    elasticity_ : float
+        Power of a day's relative expected demand that the chance of an outage's begin follows.
+    shift_ : float
+        Standard deviation of the log of a month's common factor on those chances.
     cutoff_ : pandas.Timestamp
     series_ : pandas.Index
 
@@ -82,7 +87,7 @@ class Availability:
         CivstatsError
             If the panel carries no flags.
         """
-        history = read_history(panel, self.half_life)
+        history, rows = read_history(panel, self.half_life)
         starts = series_index(panel).starts
         self._group = np.zeros(len(starts), int)
         if self.group is not None and self.group in panel.columns:
@@ -94,13 +99,23 @@ class Availability:
             k: Resampler(getattr(history, k), self._group, self.own_caps)
             for k in ("caps", "shares")
         }
+        means = {k: self._rates[k].posterior_mean() for k in ("entry", "exit")}
+        self.elasticity_, self.shift_ = learn_common(
+            rows, history.level, self._group, means["entry"], means["exit"], self.half_life
+        )
         self.history_, self.series_ = history, history.ids
         self.cutoff_ = pd.Timestamp(panel[DS].max())
         self.probability_ = self._summary()
         return self
 
     def paths(
-        self, ids: Sequence[str], days: Sequence[pd.Timestamp], n_paths: int = 500, seed: int = 0
+        self,
+        ids: Sequence[str],
+        days: Sequence[pd.Timestamp],
+        n_paths: int = 500,
+        seed: int | np.random.Generator = 0,
+        *,
+        demand: xr.DataArray | None = None,
     ) -> xr.Dataset:
         """Draw joint paths of availability.
 
@@ -112,6 +127,10 @@ class Availability:
             Increasing, after the cutoff.
         n_paths : int
         seed : int or numpy.random.Generator
+        demand : xarray.DataArray, optional
+            Demand paths (or their means) with dims ``unique_id, ds`` among others: an outage is then
+            the likelier to begin the more is expected that day, as it was in the past
+            (``elasticity_``). Without it every day is alike.
 
         Returns
         -------
@@ -137,10 +156,18 @@ class Availability:
         share = np.ones(shape, np.float32) if lost else np.broadcast_to(np.float32(1), shape)
         steps, gaps = self._steps(series, ds)
         groups = {k: v.draw_groups(n_paths, rng) for k, v in self._rates.items()}
+        tilt = np.ones((len(series), len(ds)))
+        if demand is not None:
+            tilt = entry_tilt(demand, self.series_[series], ds, self.elasticity_)
+        # One departure from the usual per sample, shared by all series: a bad month is bad for all.
+        shift = np.exp(self.shift_ * rng.standard_normal(n_paths) - self.shift_**2 / 2)
         for k in range(0, len(series), _BLOCK):
             block = slice(k, k + _BLOCK)
             chance = self._draw(groups, series[block], rng)
-            first = self._run(out[block], chance, series[block], gaps[block], steps, rng)
+            chance["entry"] *= shift
+            first = self._run(
+                out[block], chance, tilt[block], series[block], gaps[block], steps, rng
+            )
             self._fill(out[block], first, stock[block], share[block], chance, series[block], rng)
         dims = (ID, "sample", DS)
         return xr.Dataset(
@@ -222,6 +249,7 @@ class Availability:
         self,
         out: np.ndarray,
         chance: dict[str, np.ndarray],
+        tilt: np.ndarray,
         series: np.ndarray,
         gaps: np.ndarray,
         steps: np.ndarray,
@@ -229,13 +257,14 @@ class Availability:
     ) -> np.ndarray:
         """Run the chains into `out`; return which days out begin an outage."""
         # After k periods: P(out) = p + (state - p) (1 - entry - exit)^k, p the long-run share.
-        longrun = chance["entry"] / (chance["entry"] + chance["exit"])
-        memory = 1 - chance["entry"] - chance["exit"]
-        state = np.broadcast_to(self.history_.last_out[series, None], longrun.shape)
+        state = np.broadcast_to(self.history_.last_out[series, None], chance["entry"].shape)
         first = np.empty(out.shape, bool)
         for t in range(out.shape[2]):
+            entry = np.minimum(chance["entry"] * tilt[:, t, None], 0.99)
+            both = entry + chance["exit"]
+            longrun = entry / both
             k = gaps[:, None] if t == 0 else int(steps[t - 1])
-            now = rng.random(state.shape) < longrun + (state - longrun) * memory**k
+            now = rng.random(state.shape) < longrun + (state - longrun) * (1 - both) ** k
             first[:, :, t] = now & ~state
             out[:, :, t] = state = now
         return first
