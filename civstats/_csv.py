@@ -29,9 +29,9 @@ def escape_text(value: object) -> object:
 def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
     """Write a frame as CSV (UTF-8, comma, line feed), whole or not at all; the index is left out.
 
-    float64 is written with 10 significant digits and float32 with 7, so that equal results give
-    equal bytes; NaN and NaT become empty cells; dates are ISO 8601. Text cells and column names
-    that begin with ``= + - @``, tab or carriage return get a leading apostrophe.
+    float64 is written with 10 significant digits, float32 with 7, whole numbers whole, so that
+    equal results give equal bytes; NaN and NaT become empty cells; dates are ISO 8601. Text cells
+    and column names that begin with ``= + - @``, tab or carriage return get a leading apostrophe.
 
     Parameters
     ----------

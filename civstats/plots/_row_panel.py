@@ -83,7 +83,7 @@ def draw_panel(
         if len(pair) == 2:
             heights = row + pair["regime"].map(offset).to_numpy(dtype=float)
             ax.plot(pair["value"], heights, color="#b5b5b5", lw=1.6, zorder=1.5)
-    ringed = _lowest(frame) if panel.ring else set()
+    ringed = _lowest(frame) if panel.ring and len(y) > 1 else set()
     for record in records:
         at = y[(record.model, record.treatment)] + offset[record.regime]
         _mark(ax, record, at, (lo, hi), panel, record.Index in ringed)

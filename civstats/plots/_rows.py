@@ -59,10 +59,12 @@ def row_chart(panels: Sequence[RowPanel], title: str, subtitle: str = "") -> Fig
     heading(figure, title, subtitle)
     regimes = [r for r in REGIMES if any((p.scores["regime"] == r).any() for p in panels)]
     expected = any(p.scores["expected"].notna().any() for p in panels)
-    _key(figure, head, regimes, expected, any(p.ring for p in panels), hollow)
+    _key(figure, head, regimes, expected, any(p.ring for p in panels) and len(keys) > 1, hollow)
 
     gutter, column = 0.3, COLUMN
-    spare = WIDTH - left - 0.15 - gutter * (len(panels) - 1)
+    # Room for half of a tick label at the right end, where no printed scores stand.
+    edge = 0.03 if panels[-1].columns else 0.25
+    spare = WIDTH - left - edge - gutter * (len(panels) - 1)
     spare -= sum(column * len(p.columns) for p in panels)
     shares = sum(p.share for p in panels)
     x = left
