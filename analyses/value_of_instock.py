@@ -322,6 +322,7 @@ def run(config: dict, out: Path) -> None:
             panel,
             level=config["level"],
             n_boot=config["boot"],
+            block=7,
             seed=config["seed"],
             predictive=list(backtest.forecasts.values()),
         )
