@@ -47,8 +47,11 @@ class Source:
         try:
             if self.zipped:
                 with zipfile.ZipFile(self.path) as archive:
-                    return archive.read(self.members[name])
-            return Path(self.members[name]).read_bytes()
+                    data = archive.read(self.members[name])
+            else:
+                data = Path(self.members[name]).read_bytes()
+            # Blank lines at the end would be read as rows without content.
+            return data.rstrip() if data.endswith((b"\n\n", b"\n\r\n")) else data
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise DataError(
                 f"{name} in {self.path} is damaged ({_line(error)}); download the zip again"
