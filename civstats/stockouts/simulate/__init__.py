@@ -115,4 +115,8 @@ def simulate_stockouts(
     columns = run(
         frame, rate=float(rate), rng=np.random.default_rng(seed), recapture=recapture, **options
     )
-    return validate_panel(frame.assign(**{DEMAND: demand, **columns}), freq=freq)
+    # Whole columns are replaced, never written into: the input keeps its own.
+    frame = frame.copy(deep=False)
+    for name, values in {DEMAND: demand, **columns}.items():
+        frame[name] = values
+    return validate_panel(frame, freq=freq)

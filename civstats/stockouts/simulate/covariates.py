@@ -30,8 +30,16 @@ def trade_calendar(panel: pd.DataFrame) -> TradeCalendar:
 
 def weekdays(panel: pd.DataFrame) -> np.ndarray:
     """Day of the week, Monday 0, shape (n_rows,), int8."""
-    days = panel[DS].to_numpy().view("int64") // _DAY_NS
-    return ((days + 3) % 7).astype(np.int8)
+    day, first_weekday = _days(panel)
+    table = ((np.arange(day.max() + 1) + first_weekday) % 7).astype(np.int8)
+    return table[day]
+
+
+def _days(panel: pd.DataFrame) -> tuple[np.ndarray, int]:
+    """Number each row's day from the panel's first, and give the weekday of that first day."""
+    day = panel[DS].to_numpy().view("int64") // _DAY_NS
+    first = int(day.min())
+    return (day - first).astype(np.int32), (first + 3) % 7
 
 
 def events(panel: pd.DataFrame) -> np.ndarray:
@@ -94,10 +102,9 @@ def promise(panel: pd.DataFrame, demand: np.ndarray) -> np.ndarray:
     numpy.ndarray, shape (n_rows,), float32
         1 is an ordinary day.
     """
-    day = panel[DS].to_numpy().view("int64") // _DAY_NS
-    day = (day - day.min()).astype(np.int32)
+    day, first_weekday = _days(panel)
     n_days = int(day.max()) + 1
-    weekday = (np.arange(n_days) + weekdays(panel)[np.argmin(day)]) % 7
+    weekday = (np.arange(n_days) + first_weekday) % 7
     total, count = np.bincount(day, demand, n_days), np.bincount(day, minlength=n_days)
     by_weekday = np.ones(n_days)
     for w in range(7):

@@ -9,6 +9,7 @@ from civstats.schema import DEMAND, DS, ID, PanelError, SeriesIndex, Y, series_i
 from civstats.stockouts.simulate.recapture import Recapture
 
 _SISTERS = ("store_id", "dept_id")
+_SAMPLE_ROWS = 2_000_000
 
 
 class Layout:
@@ -27,6 +28,10 @@ class Layout:
     panel_args : tuple
         Groups of series walked together (sisters where customers substitute, else each alone),
         rows and first day of each series, demand: what a walk takes first.
+    sample_args : tuple
+        The same for some whole groups of series, enough to try a policy on.
+    n_rows : tuple of int
+        Rows of the panel and of the sample.
     recapture_args : tuple
         Shares and longest wait: what a walk takes last, before the arrays it fills.
     key : numpy.ndarray, shape (n_series,), uint64
@@ -57,13 +62,16 @@ class Layout:
         )
         self.recapture_args = (float(rule.substitute), float(rule.later), int(rule.within_days))
         self.key = rng.integers(0, 2**64, size=len(index.ids), dtype=np.uint64)
+        sample, n_sample = _sample(ends, member, index.lengths)
+        self.sample_args = (*sample, *self.panel_args[2:])
+        self.n_rows = (len(self.demand), n_sample)
         self._moves = recapture is not None
 
     def blank(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return arrays for a walk to fill: stock, sales, units recaptured."""
         n = len(self.demand)
-        moved = np.zeros(n if self._moves else 0, np.float32)
-        return np.empty(n, np.float32), np.empty(n, np.float32), moved
+        stock, sales = np.full(n, np.nan, np.float32), np.zeros(n, np.float32)
+        return stock, sales, np.zeros(n if self._moves else 0, np.float32)
 
 
 def true_demand(panel: pd.DataFrame) -> np.ndarray:
@@ -115,6 +123,18 @@ def sister_groups(
     group = store * (dept.max() + 2) + dept
     member = np.argsort(group, kind="stable")
     return np.r_[np.flatnonzero(np.diff(group[member])) + 1, n], member
+
+
+def _sample(
+    ends: np.ndarray, member: np.ndarray, lengths: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], int]:
+    """Pick every k-th group, so that about `_SAMPLE_ROWS` rows are left."""
+    step = min(max(int(lengths.sum()) // _SAMPLE_ROWS, 1), len(ends))
+    if step == 1:
+        return (ends, member), int(lengths.sum())
+    groups = np.split(member, ends[:-1])[::step]
+    chosen = np.concatenate(groups)
+    return (np.cumsum([len(g) for g in groups]), chosen), int(lengths[chosen].sum())
 
 
 def _first_days(panel: pd.DataFrame, starts: np.ndarray) -> np.ndarray:

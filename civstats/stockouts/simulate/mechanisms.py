@@ -18,7 +18,7 @@ from civstats.schema import (
     check_share,
     series_index,
 )
-from civstats.stockouts.simulate.calibrate import bisect
+from civstats.stockouts.simulate.calibrate import find
 from civstats.stockouts.simulate.covariates import promise, trade_calendar
 from civstats.stockouts.simulate.layout import true_demand, whole_units
 from civstats.stockouts.simulate.outages import Outages, starts_needed
@@ -126,15 +126,15 @@ def promotion(
     profile[calendar.promo] *= np.float32(1.5)
     server = Server(panel, rng=rng, recapture=recapture, profile=profile)
 
-    def columns(n_starts: float) -> Columns:
-        hit = outages.union(n_starts)
+    def columns(share: float) -> Columns:
+        hit = outages.union(share)
         return _columns(*server.serve(np.where(hit, multiple, np.float32(np.nan))))
 
-    n = bisect(
-        lambda x: float(columns(x)[CENSORED].mean()), rate, 0.0, float(outages.n_starts),
+    found = find(
+        lambda x: float(columns(x)[CENSORED].mean()), rate, 0.0, 1.0,
         "promotion", "a lower capped or cover",
     )  # fmt: skip
-    return columns(n)
+    return columns(found)
 
 
 def inventory(

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.schema import CivstatsError
-from civstats.stockouts.simulate.calibrate import bisect
+from civstats.stockouts.simulate.calibrate import find
 from civstats.stockouts.simulate.covariates import trade_calendar
 from civstats.stockouts.simulate.layout import Layout
 from civstats.stockouts.simulate.recapture import Recapture
@@ -211,9 +211,10 @@ class Shop:
         self._layout = Layout(panel, rng, recapture)
         self._calendar = trade_calendar(panel)
         self._u = rng.random((3, len(self._layout.key)))
+        self._profile_of: tuple[tuple[float, ...], np.ndarray] = ((), np.empty(0, np.float32))
 
-    def run(self, policy: InventoryPolicy) -> PolicyRun:
-        """Walk one policy over all days."""
+    def run(self, policy: InventoryPolicy, *, sample: bool = False) -> PolicyRun:
+        """Walk one policy over all days, or over those of a sample of the series (others NaN)."""
         from civstats.stockouts.simulate.walks import policy_walk
 
         stock, sales, recaptured = self._layout.blank()
@@ -221,7 +222,8 @@ class Shop:
         lead = _draw(policy.lead_time, self._u[1])
         phase = (self._u[2] * review).astype(np.int64)
         policy_walk(
-            *self._layout.panel_args, self._profile(policy), self._layout.key,
+            *(self._layout.sample_args if sample else self._layout.panel_args),
+            self._profile(policy), self._layout.key,
             review, lead, phase,
             float(policy.safety_factor), float(policy.memory), float(policy.prior_level),
             float(policy.prior_days), float(policy.dispersion), float(policy.min_level),
@@ -232,23 +234,29 @@ class Shop:
 
     def calibrate(self, policy: InventoryPolicy, rate: float) -> InventoryPolicy:
         """Bisect the safety factor; see `calibrate_policy`."""
+        n_rows, n_sample = self._layout.n_rows
 
-        def share(minus_factor: float) -> float:
-            run = self.run(replace(policy, safety_factor=-minus_factor))
-            return float(np.count_nonzero(run.is_censored)) / len(run.sales)
+        def walk(minus_factor: float, sample: bool) -> float:
+            run = self.run(replace(policy, safety_factor=-minus_factor), sample=sample)
+            return float(np.count_nonzero(run.is_censored)) / (n_sample if sample else n_rows)
 
-        low, high = -_SEARCH[1], -_SEARCH[0]
-        found = bisect(share, rate, low, high, "inventory", "change review_period or lead_time")
+        found = find(
+            lambda x: walk(x, False), rate, -_SEARCH[1], -_SEARCH[0], "inventory",
+            "change review_period or lead_time",
+            sample=(lambda x: walk(x, True)) if n_sample < n_rows else None,
+        )  # fmt: skip
         return replace(policy, safety_factor=-found)
 
     def _profile(self, policy: InventoryPolicy) -> np.ndarray:
         """Known factors on a day's expected sales, shape (n_rows,), float32."""
-        factor = np.array([1.0, policy.weekend_uplift], dtype=np.float32)[
-            self._calendar.weekend.astype(np.int8)
-        ]
-        factor[self._calendar.promo] *= np.float32(policy.promo_uplift)
-        factor[self._calendar.event] *= np.float32(policy.event_uplift)
-        return factor
+        uplifts = (policy.weekend_uplift, policy.promo_uplift, policy.event_uplift)
+        if self._profile_of[0] != uplifts:
+            calendar = self._calendar
+            factor = np.where(calendar.weekend, np.float32(uplifts[0]), np.float32(1))
+            factor[calendar.promo] *= np.float32(uplifts[1])
+            factor[calendar.event] *= np.float32(uplifts[2])
+            self._profile_of = (uplifts, factor)
+        return self._profile_of[1]
 
 
 def _options(value: int | Sequence[int]) -> np.ndarray:
