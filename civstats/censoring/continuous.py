@@ -33,7 +33,7 @@ class Normal:
     --------
     >>> from civstats.censoring import Normal
     >>> Normal(2.0).loglik([1.0, 3.0], 1.5, [False, True]).round(4)
-    array([-1.6433, -1.4839])
+    array([-1.6433, -1.4844])
     """
 
     scale: Any

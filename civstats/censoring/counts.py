@@ -200,7 +200,7 @@ class Poisson(CountFamily):
     --------
     >>> from civstats.censoring import Poisson
     >>> round(float(Poisson().log_survival(6, 1.6)), 4)
-    -0.9593
+    -0.9787
     """
 
     @property
@@ -224,7 +224,7 @@ class NegBin(CountFamily):
     >>> from civstats.censoring import NegBin
     >>> family = NegBin(2.0)
     >>> family.loglik([3, 8], np.log(5.0), [False, True]).round(4)
-    array([-2.1615, -1.6271])
+    array([-2.1286, -1.5022])
     """
 
     dispersion: Any

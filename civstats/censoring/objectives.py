@@ -109,8 +109,8 @@ def negbin_objective(
     >>> import numpy as np
     >>> from civstats.censoring import negbin_objective
     >>> grad, hess = negbin_objective(np.zeros(3), [0.0, 4.0, 0.0], [False, True, True], 2.0)
-    >>> grad.round(3).tolist(), hess.round(3).tolist()
-    ([0.667, -3.14, -0.0], [0.444, 1.5, 0.0])
+    >>> [[round(float(v), 3) for v in a] for a in (grad, hess)]
+    [[0.667, -2.424, 0.0], [0.444, 1.028, 0.0]]
     """
     from civstats.censoring import _objective_kernels as kernels
 
