@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 from dateutil.easter import EASTER_ORTHODOX, easter
 
-NO_EVENT = "none"
-"""Category of the event columns on a day without event, here and in the M5 loader."""
+from civstats.data.covariates import NO_EVENT
 
 _SATURDAY = 2  # 1970-01-03, in days since 1970-01-01: price weeks begin on Saturdays, as in M5
 
@@ -101,5 +100,7 @@ def make_calendar(start: pd.Timestamp, n_days: int, n_states: int) -> Calendar:
                 slot = int(names[0, t] > 0)
                 names[slot, t] = NAMES.index(name)
                 types[slot, t] = TYPES.index(kind)
-    snap = np.stack([np.isin(days.day, np.add(_SNAP[k % 3], k // 3)) for k in range(n_states)])
+    # States beyond the third pay out on the days of one before them, shifted.
+    dates = [(np.add(_SNAP[k % 3], k // 3) - 1) % 28 + 1 for k in range(n_states)]
+    snap = np.stack([np.isin(days.day, d) for d in dates])
     return Calendar(days, week - week[0], names, types, snap)

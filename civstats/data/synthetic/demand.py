@@ -10,7 +10,7 @@ from scipy.special import ndtri
 from civstats.data.synthetic.calendar import NAMES, Calendar
 from civstats.data.synthetic.layout import Layout
 from civstats.data.synthetic.parameters import WorldParameters
-from civstats.data.synthetic.prices import Prices, extend
+from civstats.data.synthetic.prices import Prices, normals
 
 _CATEGORY_LEVEL = np.array([0.35, -0.35, -0.1])  # foods sell more, hobbies less
 _WEEKEND = np.array([-0.1, -0.12, -0.1, -0.08, 0.05, 0.2, 0.15])  # from Monday on
@@ -70,7 +70,7 @@ def log_mean(
     effects: Effects,
     n_days: int,
 ) -> np.ndarray:
-    """Log of the demand mean of each series on each day, shape (n_series, all days), float32."""
+    """Return the log of each series' demand mean, shape (n_series, all days), float32."""
     item, department = layout.codes["item_id"], layout.codes["dept_id"]
     store, state = layout.codes["store_id"], layout.codes["state_id"]
     n_series, n_items = len(item), len(layout.names["item_id"])
@@ -84,10 +84,7 @@ def log_mean(
     base += world.series_sd * rng.standard_normal(n_series)
     base += _CATEGORY_LEVEL[layout.codes["cat_id"]]
 
-    def normal(shape: tuple[int, int]) -> np.ndarray:
-        return rng.standard_normal(shape, dtype=np.float32)
-
-    total = extend(normal, n_series, n_days, extra)
+    total = normals(rng, n_series, n_days, extra)
     total *= np.float32(world.level_sd)
     np.cumsum(total, axis=1, out=total)
     # A random walk around the base level: shifted by a constant, its steps stay as drawn.
@@ -99,7 +96,7 @@ def log_mean(
     by_department = effects.weekly[:, weekday]
     by_department += effects.annual @ np.stack([np.cos(yearly), np.sin(yearly)])
     by_department += effects.events[:, calendar.names].sum(axis=1)
-    shocks = world.shock_sd * extend(rng.standard_normal, n_stores, n_days, extra)
+    shocks = world.shock_sd * normals(rng, n_stores, n_days, extra)
     by_store = effects.store_weekly[:, weekday] + shocks
     by_week = _price_effect(world, prices, effects.elasticity[department])
     # Row by row: a few vectors in cache at a time instead of full matrices.
@@ -154,7 +151,7 @@ def launch_days(
     item = layout.codes["item_id"]
     n_items = len(layout.names["item_id"])
     late = _choose(rng, n_items, world.launch_share)
-    latest = world.launch_until * n_days
+    latest = min(world.launch_until * n_days, n_days - 1)
     day = np.where(late, rng.uniform(0, latest, n_items), 0.0)[item]
     # An item reaches its stores within four weeks.
     day += np.where(late[item], rng.uniform(0, 28, len(item)), 0.0)

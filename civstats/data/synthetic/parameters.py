@@ -64,8 +64,8 @@ class WorldParameters:
         For a value out of its range.
     """
 
-    base_median: float = 0.38
-    base_sd: float = 1.25
+    base_median: float = 0.33
+    base_sd: float = 1.35
     store_sd: float = 0.25
     series_sd: float = 0.3
     level_sd: float = 0.02
@@ -91,10 +91,11 @@ class WorldParameters:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            bounds = value if isinstance(value, tuple) else (value,)
+            bounds = tuple(value) if isinstance(value, (tuple, list)) else (value,)
             if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in bounds):
                 raise CivstatsError(f"{field.name} must be finite, but got {value!r}")
-            if isinstance(value, tuple) and (len(value) != 2 or value[0] > value[1]):
+            pair = isinstance(field.default, tuple)
+            if pair and (len(bounds) != 2 or bounds[0] > bounds[1]):
                 raise CivstatsError(f"{field.name} must be a pair (low, high), but got {value!r}")
             if field.name != "event_lift" and min(bounds) < 0:
                 raise CivstatsError(f"{field.name} must not be negative, but got {value!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,19 @@ from civstats.data.synthetic.layout import Layout
 from civstats.data.synthetic.parameters import WorldParameters
 
 
-def extend(draw: Callable[..., np.ndarray], rows: int, n: int, extra: int) -> np.ndarray:
-    """Draw a (rows, n + extra) matrix whose first n columns do not depend on `extra`."""
-    return np.concatenate([draw((rows, n)), draw((rows, extra))], axis=1)
+def normals(rng: np.random.Generator, rows: int, n: int, extra: int) -> np.ndarray:
+    """Draw a (rows, n + extra) matrix whose columns do not depend on how many follow them."""
+    own = rng.spawn(1)[0]  # nor does what is drawn next
+    first = own.standard_normal((rows, n), dtype=np.float32)
+    if not extra:
+        return first
+    return np.hstack([first, own.standard_normal((extra, rows), dtype=np.float32).T])
+
+
+def uniforms(rng: np.random.Generator, rows: int, n: int, extra: int) -> np.ndarray:
+    """Draw as :func:`normals` does, uniformly from [0, 1)."""
+    own = rng.spawn(1)[0]
+    return np.hstack([own.random((rows, n)), own.random((extra, rows)).T])
 
 
 @dataclass(frozen=True)
@@ -52,8 +61,8 @@ def _regular(
     rng: np.random.Generator, world: WorldParameters, n_items: int, weeks: int, extra: int
 ) -> np.ndarray:
     first = np.log(world.price_median) + world.price_sd * rng.standard_normal((n_items, 1))
-    steps = extend(rng.standard_normal, n_items, weeks, extra)
-    changes = extend(rng.random, n_items, weeks, extra) < world.price_change_rate
+    steps = normals(rng, n_items, weeks, extra)
+    changes = uniforms(rng, n_items, weeks, extra) < world.price_change_rate
     # Prices creep upwards: a change is +3 % on average, and often enough a cut.
     return np.exp(first + np.cumsum(np.where(changes, 0.03 + 0.06 * steps, 0.0), axis=1))
 
@@ -61,10 +70,10 @@ def _regular(
 def _promotions(
     rng: np.random.Generator, world: WorldParameters, rows: int, weeks: int, extra: int
 ) -> np.ndarray:
-    starts = extend(rng.random, rows, weeks, extra) < world.promo_rate
-    length = 1 + np.floor(world.promo_weeks * extend(rng.random, rows, weeks, extra))
+    starts = uniforms(rng, rows, weeks, extra) < world.promo_rate
+    length = 1 + np.floor(world.promo_weeks * uniforms(rng, rows, weeks, extra))
     low, high = world.promo_depth
-    depth = np.where(starts, low + (high - low) * extend(rng.random, rows, weeks, extra), 0.0)
+    depth = np.where(starts, low + (high - low) * uniforms(rng, rows, weeks, extra), 0.0)
     cut = depth.copy()
     for k in range(1, min(world.promo_weeks, weeks + extra)):
         still = np.zeros_like(cut)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from civstats.data.covariates import SNAP, category
 from civstats.data.synthetic.calendar import NAMES, TYPES, Calendar, make_calendar
 from civstats.data.synthetic.demand import draw_counts, draw_effects, launch_days, log_mean
 from civstats.data.synthetic.layout import Layout, make_layout
@@ -171,9 +172,9 @@ def make_world(
     departments = pd.DataFrame(
         {"dispersion": effects.dispersion, "elasticity": effects.elasticity},
         index=pd.Index(layout.names["dept_id"], name="dept_id"),
-    )
+    ).iloc[np.unique(layout.codes["dept_id"])]
     return World(
-        panel=validate_panel(pd.DataFrame(panel, copy=False)),
+        panel=validate_panel(pd.DataFrame(panel, copy=False), copy=False),
         future=pd.DataFrame(keys | _known(layout, calendar, prices, all_days, later), copy=False),
         outcome=pd.DataFrame(keys | _outcomes(demand, mean, all_days, later), copy=False),
         departments=departments,
@@ -208,16 +209,11 @@ def _first_day(start: str) -> pd.Timestamp:
 Columns = dict[str, object]
 
 
-def _category(codes: np.ndarray, names: list[str]) -> pd.Categorical:
-    small = np.int8 if len(names) < 128 else np.int16 if len(names) < 32_768 else np.int32
-    return pd.Categorical.from_codes(codes.astype(small), pd.Index(names, dtype=object))
-
-
 def _keys(layout: Layout, calendar: Calendar, keep: np.ndarray, part: slice) -> Columns:
     rows = keep.sum(axis=1)
     days = calendar.days[part].to_numpy()
     return {
-        ID: _category(np.repeat(np.arange(len(rows)), rows), list(layout.ids)),
+        ID: category(np.repeat(np.arange(len(rows)), rows), list(layout.ids)),
         DS: np.broadcast_to(days, keep.shape)[keep],
     }
 
@@ -241,10 +237,9 @@ def _known(
             ("event_type", calendar.types, TYPES),
         ):
             daily = np.broadcast_to(codes[k, part], keep.shape)
-            columns[f"{stem}_{k + 1}"] = _category(daily[keep], list(names))
-    columns["snap"] = calendar.snap[layout.codes["state_id"]][:, part][keep]
-    for attribute in STATIC:
-        columns[attribute] = _category(
-            np.repeat(layout.codes[attribute], rows), layout.names[attribute]
-        )
+            columns[f"{stem}_{k + 1}"] = category(daily[keep], names)
+    columns[SNAP] = calendar.snap[layout.codes["state_id"]][:, part][keep]
+    for c in STATIC:
+        used, codes = np.unique(layout.codes[c], return_inverse=True)
+        columns[c] = category(np.repeat(codes, rows), [layout.names[c][k] for k in used])
     return columns
