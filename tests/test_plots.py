@@ -75,7 +75,8 @@ def _ranking(n=40):
     rng = np.random.default_rng(3)
     value = np.sort(rng.gamma(1.0, 20.0, n))[::-1]
     ids = [f"FOODS_3_{k:03d}_CA_1" for k in range(n)]
-    ids[1], ids[2] = "$x_1$ <b>", "商品\n🛒"
+    # The fourth is a formula that matplotlib cannot parse: drawing it as one would raise.
+    ids[1], ids[2], ids[3] = "$x_1$ <b>", "商品\n🛒", r"$\frac$"
     columns = (np.arange(1, n + 1), ids, value / 2, value / 4, value, value, value / 2, 2 * value)
     frame = dict(zip(RANKING, columns, strict=False))
     return pd.DataFrame({**frame, "prob_top_k": np.linspace(1, 0, n)})
