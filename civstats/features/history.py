@@ -19,6 +19,7 @@ WINDOWS = (7, 28, 56, 91)
 SEASON_CYCLES = (4, 8)
 HALF_LIVES = (14, 60)
 ZERO_WINDOW = 28
+OLD = 364
 _NS_PER_DAY = 86_400_000_000_000
 
 
@@ -125,7 +126,7 @@ def history_features(
         over the known of the last w periods, ``decay_w`` that with half-life w, ``spread_28``
         their standard deviation, ``zeros_28`` the share of zeros,
         ``known_28`` the share of periods known, ``since_sale`` the periods since the last known
-        sale, ``age`` the periods since launch, ``season_mean_c`` the mean over the last c periods
+        sale, ``age`` the periods since launch up to 364, ``season_mean_c`` the mean over the last c periods
         of the same season.
 
     Raises
@@ -165,7 +166,8 @@ def history_features(
     for w in HALF_LIVES:
         columns[f"decay_{w}"] = _mean(*_decayed(y, known, t, w))
     columns["since_sale"] = _since_sale(known & (y > 0), t)
-    columns["age"] = np.where(age > 0, age, np.nan)
+    # Capped: an uncapped age is the date in disguise, and tomorrow's is beyond the training range.
+    columns["age"] = np.where(age > 0, np.minimum(age, OLD), np.nan)
     season = _season_means(y, known, t, season_length)
     return HistoryFeatures(
         names=list(columns),

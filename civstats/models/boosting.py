@@ -35,14 +35,13 @@ _MIN_TRAIN = 56
 """Periods that the booster behind the residuals must have seen at least."""
 _FEW = 4
 """Fewer calibration origins than this are not worth a booster of their own."""
-_BATCH = 500_000
+_ROWS_PER_SERIES = 2_000
+"""Rows of one series beyond this repeat each other: origins overlap."""
 _PARAMS = {
     "learning_rate": 0.05,
-    "num_leaves": 63,
+    "num_leaves": 31,
     "min_data_in_leaf": 100,
-    "feature_fraction": 0.7,
-    "bagging_fraction": 0.7,
-    "bagging_freq": 1,
+    "feature_fraction": 0.6,
     "lambda_l2": 1.0,
     "tweedie_variance_power": 1.2,
     "max_bin": 127,
@@ -101,8 +100,8 @@ class LightGBM(Forecaster):
 
     Attributes
     ----------
-    booster_ : lightgbm.Booster
-        Predicts the log of the mean relative to the series' recent level.
+    booster_ : lightgbm.Booster, optional
+        Predicts the log of the mean relative to the series' recent level; none without a sale.
 
     Raises
     ------
@@ -129,7 +128,7 @@ class LightGBM(Forecaster):
     can_update: ClassVar[bool] = True
     own_threads: ClassVar[bool] = True
 
-    booster_: lightgbm.Booster
+    booster_: lightgbm.Booster | None
 
     def __init__(
         self,
@@ -138,8 +137,8 @@ class LightGBM(Forecaster):
         target: str = "daily",
         h: int = 28,
         objective: str = "tweedie",
-        n_rounds: int = 300,
-        max_rows: int = 600_000,
+        n_rounds: int = 200,
+        max_rows: int = 400_000,
         train_periods: int = 730,
         origin_step: int = 5,
         calibration_origins: int = 52,
@@ -243,11 +242,12 @@ class LightGBM(Forecaster):
 
     def _boost(
         self, design: Design, origins: np.ndarray, until: int, rng: np.random.Generator
-    ) -> tuple[lightgbm.Booster, float]:
+    ) -> tuple[lightgbm.Booster | None, float]:
         """Train on targets that end by `until`; return the booster and its constant."""
         oldest = until - self.train_periods
         origins = origins[(origins >= oldest) & (origins + self.span <= until)]
-        rows = design.sample(origins, self.h, until, self.max_rows, rng) if len(origins) else None
+        most = min(self.max_rows, _ROWS_PER_SERIES * len(design.start))
+        rows = design.sample(origins, self.h, until, most, rng) if len(origins) else None
         if rows is None or not len(rows.y):
             raise ForecastError(
                 f"{self.name}: no target to train on before {self._grid.dates[until - 1].date()} "
@@ -257,9 +257,12 @@ class LightGBM(Forecaster):
         shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
         return self._train(rows, design, shift), shift
 
-    def _train(self, rows: Rows, design: Design, shift: float) -> lightgbm.Booster:
+    def _train(self, rows: Rows, design: Design, shift: float) -> lightgbm.Booster | None:
         import lightgbm
 
+        if not rows.y.any():
+            # Without a single sale there is nothing to tell series apart by.
+            return None
         params = {"objective": self.objective, "seed": self.seed, "num_threads": self.num_threads}
         params = _PARAMS | params | self.params
         data = lightgbm.Dataset(
@@ -273,7 +276,7 @@ class LightGBM(Forecaster):
         return lightgbm.train(params, data, num_boost_round=self.n_rounds)
 
     def _backcast(
-        self, design: Design, booster: lightgbm.Booster, shift: float, origins: np.ndarray
+        self, design: Design, booster: lightgbm.Booster | None, shift: float, origins: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Forecasts and outcomes of past origins, shape (n_series, n_origins, h), NaN if none."""
         n_series, n = design.target.shape
@@ -291,10 +294,10 @@ class LightGBM(Forecaster):
         return fitted, actual
 
     def _raw_mean(
-        self, booster: lightgbm.Booster, shift: float, x: np.ndarray, start: np.ndarray
+        self, booster: lightgbm.Booster | None, shift: float, x: np.ndarray, start: np.ndarray
     ) -> np.ndarray:
-        if not len(x):
-            return np.empty(0)
+        if not len(x) or booster is None:
+            return start * np.exp(shift)
         score = np.asarray(booster.predict(x, raw_score=True, num_threads=self.num_threads))
         return start * np.exp(shift + score)
 
