@@ -112,7 +112,9 @@ class Forecaster(ABC):
             If it was never fitted.
         """
         if not self.can_update:
-            raise CivstatsError(f"{self.name} offers no update with its parameters frozen; call fit(panel)")
+            raise CivstatsError(
+                f"{self.name} offers no update with its parameters frozen; call fit(panel)"
+            )
         if not hasattr(self, "cutoff_"):
             raise ForecastError(f"{self.name} is not fitted: call fit(panel) first")
         self._update(self._admit(panel))
