@@ -115,8 +115,7 @@ def simulate_stockouts(
     columns = run(
         frame, rate=float(rate), rng=np.random.default_rng(seed), recapture=recapture, **options
     )
-    # Whole columns are replaced, never written into: the input keeps its own.
-    frame = frame.copy(deep=False)
+    # Whole columns are replaced, never written into.
     for name, values in {DEMAND: demand, **columns}.items():
         frame[name] = values
-    return validate_panel(frame, freq=freq)
+    return validate_panel(frame, freq=freq, copy=False)
