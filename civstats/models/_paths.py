@@ -13,15 +13,20 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-_SIZES = np.geomspace(0.03, 300.0, 33)
-"""Candidates of the negative binomial's dispersion (size): variance = mean + mean^2 / size."""
-_POOL_DAYS = 200.0
-"""Days that the pool of similar series is worth beside a series' own days."""
+from civstats.models._negbin import (
+    chunks,
+    floats,
+    negbin_quantile,
+    negbin_size,
+    pit_bounds,
+    sales_unit,
+    unusable,
+)
+
 _SMOOTH = 0.5
 """Bandwidth of the smoothed bootstrap, in standard deviations of a normal score."""
-_LARGE = 60.0
-"""Mean from which a gamma replaces the table of negative binomial probabilities."""
-_CHUNK = 4_000_000
+_NEIGHBOURS = 10
+"""Series of similar mean, on either side, that may lend a residual vector."""
 
 
 def residual_paths(
@@ -67,8 +72,8 @@ def residual_paths(
     >>> paths.shape
     (3, 100, 7)
     """
-    mean, fitted, actual = _floats(mean, fitted, actual)
-    gone = _gone(fitted, actual, missing)
+    mean, fitted, actual = floats(mean, fitted, actual)
+    gone = unusable(fitted, actual, missing)
     unit = sales_unit(actual[~gone])
     if size is None:
         size = negbin_size(mean, fitted, actual, gone)
@@ -79,9 +84,10 @@ def residual_paths(
     # Every origin equally often: less Monte Carlo error than drawing with replacement.
     origins = rng.permuted(np.arange(n_paths) % max(n_origins, 1))
     mix = _mixing_weights(origins, n_origins, rng)
-    lo, hi = _pit_bounds(fitted, actual, gone, size, unit)
+    lo, hi = pit_bounds(fitted, actual, gone, size, unit)
+    lo, hi, gone = _lend(lo, hi, gone, mean.mean(axis=1), rng)
     level = _vector_level(lo, hi, gone)
-    for rows in _chunks(n_series, n_paths * h):
+    for rows in chunks(n_series, n_paths * h):
         scores = _scores(lo[rows], hi[rows], gone[rows], level[rows], origins, mix, rng)
         ranks = np.argsort(np.argsort(scores, axis=2), axis=2)
         u = (ranks + rng.random(ranks.shape)) / n_paths
@@ -113,144 +119,36 @@ def residual_quantiles(
     numpy.ndarray, shape (n_series, h, n_probabilities)
         Smallest values whose cumulative probability reaches the asked one; never crossing.
     """
-    mean, fitted, actual = _floats(mean, fitted, actual)
-    gone = _gone(fitted, actual, missing)
+    mean, fitted, actual = floats(mean, fitted, actual)
+    gone = unusable(fitted, actual, missing)
     if size is None:
         size = negbin_size(mean, fitted, actual, gone)
     p = np.broadcast_to(np.asarray(probabilities, dtype=float), (*mean.shape, len(probabilities)))
     return negbin_quantile(mean, size, p, sales_unit(actual[~gone]))
 
 
-def negbin_size(
-    mean: np.ndarray, fitted: np.ndarray, actual: np.ndarray, missing: np.ndarray | None
-) -> np.ndarray:
-    """Estimate the dispersion of each series from residuals, shrunk to series of similar mean.
+def _lend(
+    lo: np.ndarray, hi: np.ndarray, gone: np.ndarray, mean: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give a vector without a known day that of a series of similar mean, on the same origin.
 
-    The profile likelihood of a series on a grid of sizes, plus that of its pool worth
-    a fixed number of days (a power prior; Ibrahim and Chen 2000), and the posterior mean of the
-    inverse size under it.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_series, 1)
-        Size a of the negative binomial, in units of :func:`sales_unit`:
-        variance = mean + mean^2 / a.
+    Shocks that all series shared on that origin then reach the series too.
     """
-    mean, fitted, actual = _floats(mean, fitted, actual)
-    gone = _gone(fitted, actual, missing)
-    unit = sales_unit(actual[~gone])
-    n_series = len(mean)
-    days = (~gone).sum(axis=(1, 2))
-    total = np.zeros((n_series, len(_SIZES)))
-    for rows in _chunks(n_series, actual[0].size):
-        use = ~gone[rows]
-        y = np.where(use, actual[rows], 0.0) / unit
-        # A forecast of exactly 0 before a sale would make every size impossible.
-        f = np.maximum(np.where(use, fitted[rows], 0.0) / unit, 1e-2)
-        for j, a in enumerate(_SIZES):
-            terms = special.gammaln(y + a) - special.gammaln(a) - y * np.log1p(a / f)
-            terms -= a * np.log1p(f / a)
-            total[rows, j] = (terms * use).sum(axis=(1, 2))
-    level = mean.mean(axis=1)
-    pool = _pools(level)
-    n_pools = int(pool.max()) + 1
-    shared = np.zeros((n_pools, len(_SIZES)))
-    np.add.at(shared, pool, total)
-    weight = np.bincount(pool, weights=days, minlength=n_pools)
-    everything = total.sum(axis=0) / max(days.sum(), 1)
-    shared = (shared + _POOL_DAYS * everything) / (weight + _POOL_DAYS)[:, None]
-    posterior = total + _POOL_DAYS * shared[pool]
-    posterior = np.exp(posterior - posterior.max(axis=1, keepdims=True))
-    posterior /= posterior.sum(axis=1, keepdims=True)
-    return 1.0 / (posterior @ (1.0 / _SIZES))[:, None]
-
-
-def negbin_quantile(
-    mean: np.ndarray, size: np.ndarray, u: np.ndarray, unit: float = 1.0
-) -> np.ndarray:
-    """Quantiles of the negative binomial for many probabilities a row at once.
-
-    Parameters
-    ----------
-    mean : numpy.ndarray, shape (n_series, h)
-    size : numpy.ndarray, shape (n_series, 1) or (n_series, h)
-        In multiples of `unit`.
-    u : numpy.ndarray, shape (n_series, h, n)
-        Probabilities in [0, 1).
-    unit : float
-        Step of the lattice on which sales live.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_series, h, n), float32
-    """
-    shape = u.shape
-    m = np.asarray(mean, dtype=float).ravel() / unit
-    a = np.broadcast_to(size, mean.shape).ravel()
-    u = u.reshape(len(m), -1)
-    out = np.zeros(u.shape, dtype=np.float32)
-    large = np.flatnonzero(m > _LARGE)
-    if large.size:
-        out[large] = _gamma_quantile(m[large], a[large], u[large])
-    small = np.flatnonzero((m > 0) & (m <= _LARGE))
-    top = np.ceil(m[small] + 9 * np.sqrt(m[small] + m[small] ** 2 / a[small]) + 12).astype(int)
-    order = small[np.argsort(top, kind="stable")]
-    top = np.sort(top, kind="stable")
-    start = 0
-    while start < len(order):
-        # Rows of similar support share a table, whose size is bounded.
-        stop = start + 1
-        while stop < len(order) and top[stop] <= 1.5 * top[start] + 8:
-            stop += min(256, len(order) - stop)
-            if top[stop - 1] * (stop - start) > _CHUNK:
-                break
-        rows = order[start:stop]
-        out[rows] = _table_quantile(m[rows], a[rows], u[rows], int(top[stop - 1]))
-        start = stop
-    return (out * np.float32(unit)).reshape(shape)
-
-
-def sales_unit(y: np.ndarray) -> float:
-    """Return the step of the lattice that sales live on: 1, 0.1, 0.01 or 0.001."""
-    for unit in (1.0, 0.1, 0.01):
-        steps = y / unit
-        if np.all(np.abs(steps - np.rint(steps)) < 1e-4 * (1 + np.abs(steps))):
-            return unit
-    return 0.001
-
-
-def _floats(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    return tuple(np.asarray(x, dtype=float) for x in arrays)
-
-
-def _gone(fitted: np.ndarray, actual: np.ndarray, missing: np.ndarray | None) -> np.ndarray:
-    gone = ~np.isfinite(fitted) | ~np.isfinite(actual)
-    return gone if missing is None else gone | np.asarray(missing, dtype=bool)
-
-
-def _chunks(n_series: int, cells: int) -> list[slice]:
-    step = max(1, _CHUNK // max(cells, 1))
-    return [slice(i, min(i + step, n_series)) for i in range(0, n_series, step)]
-
-
-def _pools(level: np.ndarray) -> np.ndarray:
-    """Number the pool of each series: bands of similar mean, about 40 series each."""
-    n_pools = max(1, min(12, len(level) // 40))
-    ranks = np.argsort(np.argsort(level, kind="stable"), kind="stable")
-    return ranks * n_pools // len(level)
-
-
-def _pit_bounds(
-    fitted: np.ndarray, actual: np.ndarray, gone: np.ndarray, size: np.ndarray, unit: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative probability below and up to each outcome, shape (n_series, n_origins, h)."""
-    y = np.where(gone, 0.0, np.rint(actual / unit))
-    f = np.maximum(np.where(gone, 1.0, fitted / unit), 1e-2)
-    a = size[:, :, None]
-    p = a / (a + f)
-    hi = special.betainc(a, y + 1, p)
-    lo = np.where(y > 0, special.betainc(a, np.maximum(y, 1), p), 0.0)
-    return lo.astype(np.float32), hi.astype(np.float32)
+    lost: np.ndarray = np.all(gone, axis=2)
+    if not lost.any():
+        return lo, hi, gone
+    lo, hi, gone = lo.copy(), hi.copy(), gone.copy()
+    order = np.argsort(mean, kind="stable")
+    for origin in np.flatnonzero(lost.any(axis=0)):
+        lenders = order[~lost[order, origin]]
+        if len(lenders):
+            takers = np.flatnonzero(lost[:, origin])
+            near = np.searchsorted(mean[lenders], mean[takers])
+            near = near + rng.integers(-_NEIGHBOURS, _NEIGHBOURS + 1, len(takers))
+            lender = lenders[np.clip(near, 0, len(lenders) - 1)]
+            for x in (lo, hi, gone):
+                x[takers, origin] = x[lender, origin]
+    return lo, hi, gone
 
 
 def _vector_level(lo: np.ndarray, hi: np.ndarray, gone: np.ndarray) -> np.ndarray:
@@ -313,33 +211,11 @@ def _scores(
     # A fresh position within the jump of each path's count: it is not part of the residual.
     drawn = taken + (hi[:, origins] - taken) * rng.random(taken.shape, dtype=np.float32)
     drawn = special.ndtri(np.clip(drawn, 1e-6, 1 - 1e-6))
-    drawn = np.where(gone[:, origins], fill[:, origins], drawn)
+    away = gone[:, origins]
+    if away.any():
+        # Fresh on every path: ties would be broken alike for all series.
+        known = level[:, origins]
+        fresh = known[..., :1] + known[..., 1:] * rng.standard_normal(drawn.shape)
+        drawn = np.where(away, fresh, drawn)
     smooth = _SMOOTH if n_origins >= 4 else 0.0
     return np.sqrt(1 - smooth**2) * drawn.transpose(0, 2, 1) + smooth * kernel
-
-
-def _table_quantile(m: np.ndarray, a: np.ndarray, u: np.ndarray, top: int) -> np.ndarray:
-    x = np.arange(1, top + 1)
-    logs = np.empty((len(m), top + 1))
-    logs[:, 0] = -a * np.log1p(m / a)
-    steps = np.log(x - 1 + a[:, None]) - np.log(x) - np.log1p(a / m)[:, None]
-    np.cumsum(steps, axis=1, out=logs[:, 1:])
-    logs[:, 1:] += logs[:, :1]
-    cdf = np.cumsum(np.exp(logs), axis=1)
-    cdf[:, -1] = 2.0
-    # One search for all rows: row i lives on (3 i, 3 i + 2].
-    shift = 3.0 * np.arange(len(m))[:, None]
-    found = np.searchsorted((cdf + shift).ravel(), (u + shift).ravel(), side="left")
-    return found.reshape(u.shape) - (top + 1) * np.arange(len(m))[:, None]
-
-
-def _gamma_quantile(m: np.ndarray, a: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Rounded gamma with the same mean and variance, from a table of its quantiles."""
-    shape = m / (1 + m / a)
-    knots = special.ndtr(np.linspace(-4.8, 4.8, 193))
-    table = special.gammaincinv(shape[:, None], knots[None, :]) * (m / shape)[:, None]
-    position = np.clip((special.ndtri(np.clip(u, 1e-7, 1 - 1e-7)) + 4.8) * 20, 0, 191.999)
-    left = position.astype(int)
-    part = position - left
-    rows = np.arange(len(m))[:, None]
-    return np.rint(table[rows, left] * (1 - part) + table[rows, left + 1] * part)

@@ -10,7 +10,8 @@ import pandas as pd
 from civstats.features.history import sales_grid
 from civstats.features.known import known_features
 from civstats.models._design import Design, KnownTable, Rows
-from civstats.models._paths import negbin_size, residual_paths, residual_quantiles
+from civstats.models._negbin import negbin_size
+from civstats.models._paths import residual_paths, residual_quantiles
 from civstats.models.base import Forecaster, register
 from civstats.schema import (
     CUTOFF,
