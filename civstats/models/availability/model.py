@@ -37,7 +37,9 @@ class Availability:
     Parameters
     ----------
     half_life : float
-        Age in periods at which a day counts half.
+        Age in periods at which a day counts half. Half a year is a compromise: on simulated
+        inventory worlds, whose shops do not change, a year predicts the days out of 28 days 0.007
+        nats a series better and three months 0.010 worse; real shops drift.
     group : str, optional
         Column of the groups to shrink to; the whole panel where it is absent.
     own_caps : float
