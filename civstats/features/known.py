@@ -117,7 +117,7 @@ def _static(
     starts = np.flatnonzero(np.r_[True, codes[1:] != codes[:-1]])
     first[codes[starts]] = starts
     series = codes if rows is history else ids.get_indexer(rows[ID].astype(object))
-    out = {c: history[c].iloc[first[series]].cat.remove_unused_categories().array for c in columns}
+    out = {c: history[c].array.remove_unused_categories()[first[series]] for c in columns}
     if series_id:
         out[ID] = pd.Categorical.from_codes(series, categories=ids)
     return out
