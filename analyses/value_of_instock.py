@@ -206,7 +206,7 @@ def price_lever(
     draws = (
         Availability()
         .fit(panel[panel[DS] <= cutoff])
-        .paths(ids, days, n_paths=paths.sizes["sample"], seed=config["seed"])
+        .paths(ids, days, n_paths=paths.sizes["sample"], seed=config["seed"], demand=paths)
     )
 
     def gains_of(name: str) -> xr.Dataset:
