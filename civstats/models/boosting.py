@@ -9,12 +9,12 @@ import pandas as pd
 
 from civstats.features.history import sales_grid
 from civstats.features.known import known_features
-from civstats.models._design import Design, KnownTable, Rows
-from civstats.models._negbin import negbin_size, sales_unit
-from civstats.models._paths import residual_paths, residual_quantiles
+from civstats.models._assemble import assemble
+from civstats.models._booster import OBJECTIVES, MeanModel, train_mean
+from civstats.models._design import Design, KnownTable
+from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster, register
 from civstats.schema import (
-    CUTOFF,
     DS,
     ID,
     CivstatsError,
@@ -22,36 +22,18 @@ from civstats.schema import (
     ForecastError,
     check_h,
     known_covariates,
-    quantile_column,
-    quantiles_of_levels,
 )
 
 if TYPE_CHECKING:
     import lightgbm
-    import xarray as xr
 
 TARGETS = ("daily", "next_day", "week_sum")
-OBJECTIVES = ("tweedie", "poisson")
 _MIN_TRAIN = 56
 """Periods that the booster behind the residuals must have seen at least."""
 _FEW = 4
 """Fewer calibration origins than this are not worth a booster of their own."""
-_SMALL = 50_000
-"""Rows below which one thread is quicker."""
 _ROWS_PER_SERIES = 2_000
 """Rows of one series beyond this repeat each other: origins overlap."""
-_PARAMS = {
-    "learning_rate": 0.05,
-    "num_leaves": 31,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 0.6,
-    "lambda_l2": 1.0,
-    "tweedie_variance_power": 1.2,
-    "max_bin": 127,
-    "verbose": -1,
-    "deterministic": True,
-    "force_row_wise": True,
-}
 
 
 @register
@@ -192,13 +174,20 @@ class LightGBM(Forecaster):
         train = np.arange(n - self.span, oldest - 1, -self.origin_step)[::-1]
         origins = np.unique(np.r_[train, calibration, n])
         design = Design(self._grid, self._known, origins, self.season_length)
-        if len(calibration):
-            early = self._boost(design, train, first, rng)
-            self._fitted, self._actual = self._backcast(design, *early, calibration)
-        self.booster_, self._shift = self._boost(design, train, n, rng)
-        if not len(calibration):
+        model = self._boost(design, train, n, rng)
+        if model is None:
+            raise ForecastError(
+                f"{self.name}: no target to train on up to {self.cutoff_.date()} under treatment "
+                f"{self.treatment!r}; give a longer history"
+            )
+        self._model = model
+        self.booster_ = self._model.booster
+        early = self._boost(design, train, first, rng) if len(calibration) else None
+        if early is None:
             past = train[train + reach <= n][-8:]
-            self._fitted, self._actual = self._backcast(design, self.booster_, self._shift, past)
+            self._fitted, self._actual = self._backcast(design, self._model, past)
+        else:
+            self._fitted, self._actual = self._backcast(design, early, calibration)
         self._calibrated = self._grid.ids
         level = self.span * design.level[:, -1:]
         self._size = negbin_size(level, self._fitted, self._actual, None)
@@ -215,25 +204,17 @@ class LightGBM(Forecaster):
         ids = pd.Index(future[ID].unique().astype(object))
         last = future.iloc[self.span - 1 :: self.span]
         mean = self._mean(ids, ahead, known_features(self._history, future))
-        fitted, actual, size = self._residuals(ids, ahead)
-        probabilities = quantiles_of_levels(level)
-        quantiles = residual_quantiles(mean, fitted, actual, None, probabilities, size=size)
-        frame = pd.DataFrame({ID: last[ID].array, DS: last[DS].array, CUTOFF: self.cutoff_})
-        column = f"{self.name}_{self.treatment}"
-        frame[column] = mean.ravel()
-        for j, p in enumerate(probabilities):
-            frame[quantile_column(column, p)] = quantiles[..., j].ravel().astype(float)
-        marginal = None
-        if sales_unit(actual[np.isfinite(actual)]) == 1:
-            marginal = frame[[ID, DS]].assign(
-                family="negbin", mean=mean.ravel(), dispersion=np.repeat(size[:, 0], mean.shape[1])
-            )
-        paths = None
-        if n_paths:
-            rng = np.random.default_rng(seed)
-            drawn = residual_paths(mean, fitted, actual, None, n_paths, rng, size=size)
-            paths = _labelled(drawn, ids, last[DS].unique())
-        return Forecast(frame, self.name, self.treatment, tuple(level), paths, marginal)
+        return assemble(
+            last,
+            self.cutoff_,
+            mean,
+            *self._residuals(ids, ahead),
+            model=self.name,
+            treatment=self.treatment,
+            level=level,
+            n_paths=n_paths,
+            seed=seed,
+        )
 
     def _admit_history(self, panel: pd.DataFrame) -> int:
         """Keep what a forecast needs of a panel; return its number of periods."""
@@ -252,42 +233,29 @@ class LightGBM(Forecaster):
 
     def _boost(
         self, design: Design, origins: np.ndarray, until: int, rng: np.random.Generator
-    ) -> tuple[lightgbm.Booster | None, float]:
-        """Train on targets that end by `until`; return the booster and its constant."""
+    ) -> MeanModel | None:
+        """Train on targets that end by `until`; None if there are none."""
         oldest = until - self.train_periods
         origins = origins[(origins >= oldest) & (origins + self.span <= until)]
-        most = min(self.max_rows, _ROWS_PER_SERIES * len(design.start))
-        rows = design.sample(origins, self.h, until, most, rng) if len(origins) else None
-        if rows is None or not len(rows.y):
-            raise ForecastError(
-                f"{self.name}: no target to train on before {self._grid.dates[until - 1].date()} "
-                f"under treatment {self.treatment!r}; give a longer history"
-            )
-        # A panel without a sale still has a log.
-        shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
-        return self._train(rows, design, shift), shift
-
-    def _train(self, rows: Rows, design: Design, shift: float) -> lightgbm.Booster | None:
-        import lightgbm
-
-        if not rows.y.any():
-            # Without a single sale there is nothing to tell series apart by.
+        if not len(origins):
             return None
-        threads = self._threads(len(rows.y))
-        params = {"objective": self.objective, "seed": self.seed, "num_threads": threads}
-        params = _PARAMS | params | self.params
-        data = lightgbm.Dataset(
-            rows.x,
-            rows.y,
-            init_score=np.log(rows.start) + shift,
-            feature_name=design.names,
-            categorical_feature=design.categorical,
-            params=params,
+        most = min(self.max_rows, _ROWS_PER_SERIES * len(design.start))
+        rows = design.sample(origins, self.h, until, most, rng)
+        if not len(rows.y):
+            return None
+        return train_mean(
+            rows,
+            names=design.names,
+            categorical=design.categorical,
+            objective=self.objective,
+            n_rounds=self.n_rounds,
+            params=self.params,
+            num_threads=self.num_threads,
+            seed=self.seed,
         )
-        return lightgbm.train(params, data, num_boost_round=self.n_rounds)
 
     def _backcast(
-        self, design: Design, booster: lightgbm.Booster | None, shift: float, origins: np.ndarray
+        self, design: Design, model: MeanModel, origins: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Forecasts and outcomes of past origins, shape (n_series, n_origins, h), NaN if none."""
         n_series, n = design.target.shape
@@ -300,29 +268,16 @@ class LightGBM(Forecaster):
             index = np.full(len(series), design.position(origin))
             x = design.matrix(series, index, ahead, design.known.table[cell])
             start = design.start_of(series, index)
-            fitted[series, j, ahead] = self._raw_mean(booster, shift, x, start)
+            fitted[series, j, ahead] = model.predict(x, start)
             actual[series, j, ahead] = design.target[series, origin + ahead]
         return fitted, actual
-
-    def _raw_mean(
-        self, booster: lightgbm.Booster | None, shift: float, x: np.ndarray, start: np.ndarray
-    ) -> np.ndarray:
-        if not len(x) or booster is None:
-            return start * np.exp(shift)
-        threads = self._threads(len(x))
-        score = np.asarray(booster.predict(x, raw_score=True, num_threads=threads))
-        return start * np.exp(shift + score)
-
-    def _threads(self, n_rows: int) -> int:
-        """Threads for so many rows: few rows only wait for each other, at length on a busy machine."""
-        return self.num_threads or (1 if n_rows < _SMALL else 0)
 
     def _mean(self, ids: pd.Index, ahead: np.ndarray, known: pd.DataFrame) -> np.ndarray:
         """Forecast mean, shape (n_ids, n_ahead)."""
         series = np.repeat(self._grid.ids.get_indexer(ids), len(ahead))
         index = np.zeros(len(series), dtype=int)
         x = self._now.matrix(series, index, np.tile(ahead, len(ids)), self._known.blocks(known))
-        mean = self._raw_mean(self.booster_, self._shift, x, self._now.start_of(series, index))
+        mean = self._model.predict(x, self._now.start_of(series, index))
         return mean.reshape(len(ids), len(ahead))
 
     def _ahead(self, future: pd.DataFrame) -> np.ndarray:
@@ -357,13 +312,3 @@ class LightGBM(Forecaster):
         fitted[row < 0], actual[row < 0] = np.nan, np.nan
         size[row < 0] = np.median(self._size)
         return fitted, actual, size
-
-
-def _labelled(paths: np.ndarray, ids: pd.Index, dates: np.ndarray) -> xr.DataArray:
-    import xarray as xr
-
-    return xr.DataArray(
-        paths,
-        dims=(ID, "sample", DS),
-        coords={ID: ids.to_numpy(), "sample": np.arange(paths.shape[1]), DS: dates},
-    )
