@@ -32,7 +32,7 @@ _MIN_TRAIN = 56
 """Periods that the booster behind the residuals must have seen at least."""
 _FEW = 4
 """Fewer calibration origins than this are not worth a booster of their own."""
-_ROWS_PER_SERIES = 2_000
+_ROWS_PER_SERIES = 1_500
 """Rows of one series beyond this repeat each other: origins overlap."""
 
 

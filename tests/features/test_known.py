@@ -65,12 +65,12 @@ def test_price_against_its_own_past_and_its_department():
         for k, v in price.items()
     )
     panel = validate_panel(frame)
-    features = known_features(panel).groupby(panel["unique_id"], observed=True).nth([7, 8, 15])
+    features = known_features(panel).groupby(panel["unique_id"], observed=True).nth([7, 14, 15])
     a = features.iloc[:3]
     assert a["price"].tolist() == [2, 1, 1]
     assert a["price_change"].tolist() == [0, -0.5, 0]
     assert a["price_to_max"].tolist() == [1, 0.5, 0.5]
-    np.testing.assert_allclose(a["price_to_mean"], [1, 9 / 17, 16 / 24], rtol=1e-6)
+    np.testing.assert_allclose(a["price_to_mean"], [1, 15 / 23, 16 / 24], rtol=1e-6)
     np.testing.assert_allclose(a["price_to_department"], [2 / 3, 1 / 2.5, 1 / 2.5], rtol=1e-6)
     assert (features.iloc[6:][["price_to_department", "price_to_mean"]] == 1).all(axis=None)
 
