@@ -38,6 +38,7 @@ def residual_paths(
     rng: np.random.Generator,
     *,
     size: np.ndarray | None = None,
+    censored: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw joint paths of demand about a mean forecast.
 
@@ -56,6 +57,8 @@ def residual_paths(
         Source of randomness.
     size : numpy.ndarray, shape (n_series, 1), optional
         Dispersion from :func:`negbin_size`, where it is known already.
+    censored : numpy.ndarray of bool, shape (n_series, n_origins, h), optional
+        Where `actual` is a lower bound: the residual lies anywhere above it.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def residual_paths(
     gone = unusable(fitted, actual, missing)
     unit = sales_unit(actual[~gone])
     if size is None:
-        size = negbin_size(mean, fitted, actual, gone)
+        size = negbin_size(mean, fitted, actual, gone, censored)
     n_series, n_origins, h = actual.shape
     paths = np.empty((n_series, n_paths, h), dtype=np.float32)
     if n_paths == 0:
@@ -84,7 +87,7 @@ def residual_paths(
     # Every origin equally often: less Monte Carlo error than drawing with replacement.
     origins = rng.permuted(np.arange(n_paths) % max(n_origins, 1))
     mix = _mixing_weights(origins, n_origins, rng)
-    lo, hi = pit_bounds(fitted, actual, gone, size, unit)
+    lo, hi = pit_bounds(fitted, actual, gone, size, unit, censored)
     lo, hi, gone = _lend(lo, hi, gone, mean.mean(axis=1), rng)
     level = _vector_level(lo, hi, gone)
     for rows in chunks(n_series, n_paths * h):

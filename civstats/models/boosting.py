@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from civstats.features.history import sales_grid
+from civstats.features.history import SalesGrid, sales_grid
 from civstats.features.known import known_features
 from civstats.models._design import Design, KnownTable, Rows
 from civstats.models._negbin import negbin_size
@@ -58,7 +58,11 @@ class LightGBM(Forecaster):
 
     One booster serves all series and all days ahead: the day ahead is a feature, lags and rolling
     means are those known at the origin, so no forecast feeds another. Under ``mask`` stockout days
-    are no targets and leave no trace in the features.
+    are no targets and leave no trace in the features. Under ``censor`` the loss is the censored
+    negative binomial likelihood (:mod:`civstats.censoring`), its dispersion estimated along the
+    way: a stockout day is a target that demand was at least its sales, a day in stock for a share
+    of its hours counts by that share, and the number of trees is where the censored likelihood of
+    later days stops rising.
 
     Quantiles and joint paths come from residuals of a second booster, trained on what was known
     before a stretch of calibration origins and used on it; see :mod:`civstats.models._paths`. The
@@ -67,18 +71,18 @@ class LightGBM(Forecaster):
 
     Parameters
     ----------
-    treatment : {"ignore", "mask"}
+    treatment : {"ignore", "mask", "censor"}
     target : {"daily", "next_day", "week_sum"}
         What is predicted: every day up to `h`; the day after the cutoff alone (`h` is 1); or the
         sum over the next 7 days. For the sum `predict` takes a future of exactly 7 days and
         returns one row per series, dated on the last of them, in units per 7 days; under ``mask``
-        a week with a stockout day is no target.
+        a week with a stockout day is no target; ``censor`` is not offered for it.
     h : int
         Periods ahead that the booster learns; `predict` refuses later ones.
     objective : {"tweedie", "poisson"}
-        Loss of the mean.
+        Loss of the mean under ``ignore`` and ``mask``.
     n_rounds : int
-        Trees.
+        Trees; under ``censor`` the most.
     max_rows : int
         Training rows are a random share of all origins x series x periods ahead, at most this
         many.
@@ -125,7 +129,7 @@ class LightGBM(Forecaster):
     """
 
     name: ClassVar[str] = "LightGBM"
-    treatments: ClassVar[tuple[str, ...]] = ("ignore", "mask")
+    treatments: ClassVar[tuple[str, ...]] = ("ignore", "mask", "censor")
     can_update: ClassVar[bool] = True
     own_threads: ClassVar[bool] = True
 
@@ -155,6 +159,11 @@ class LightGBM(Forecaster):
         if objective not in OBJECTIVES:
             raise CivstatsError(
                 f"objective must be one of {', '.join(OBJECTIVES)}, but got {objective!r}"
+            )
+        if treatment == "censor" and target == "week_sum":
+            raise CivstatsError(
+                "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact and "
+                "censored days is neither; forecast days, whose paths sum"
             )
         self.target = target
         self.span = 7 if target == "week_sum" else 1
@@ -187,17 +196,18 @@ class LightGBM(Forecaster):
         oldest = max(1, first - self.train_periods)
         train = np.arange(n - self.span, oldest - 1, -self.origin_step)[::-1]
         origins = np.unique(np.r_[train, calibration, n])
-        design = Design(self._grid, self._known, origins, self.season_length)
+        design = Design(self._grid, self._known, origins, self.season_length, self._targets())
+        self._rounds = self.n_rounds
         if len(calibration):
-            early = self._boost(design, train, first, rng)
-            self._fitted, self._actual = self._backcast(design, *early, calibration)
+            early = self._boost(design, train, first, rng, stop_early=True)
+            self._backcast(design, *early, calibration)
         self.booster_, self._shift = self._boost(design, train, n, rng)
         if not len(calibration):
             past = train[train + reach <= n][-8:]
-            self._fitted, self._actual = self._backcast(design, self.booster_, self._shift, past)
+            self._backcast(design, self.booster_, self._shift, past)
         self._calibrated = self._grid.ids
         level = self.span * design.level[:, -1:]
-        self._size = negbin_size(level, self._fitted, self._actual, None)
+        self._size = negbin_size(level, self._fitted, self._actual, None, self._bound)
         self._now = Design(self._grid, self._known, np.array([n]), self.season_length)
 
     def _update(self, panel: pd.DataFrame) -> None:
@@ -211,7 +221,7 @@ class LightGBM(Forecaster):
         ids = pd.Index(future[ID].unique().astype(object))
         last = future.iloc[self.span - 1 :: self.span]
         mean = self._mean(ids, ahead, known_features(self._history, future))
-        fitted, actual, size = self._residuals(ids, ahead)
+        fitted, actual, bound, size = self._residuals(ids, ahead)
         probabilities = quantiles_of_levels(level)
         quantiles = residual_quantiles(mean, fitted, actual, None, probabilities, size=size)
         frame = pd.DataFrame({ID: last[ID].array, DS: last[DS].array, CUTOFF: self.cutoff_})
@@ -222,7 +232,9 @@ class LightGBM(Forecaster):
         paths = None
         if n_paths:
             rng = np.random.default_rng(seed)
-            drawn = residual_paths(mean, fitted, actual, None, n_paths, rng, size=size)
+            drawn = residual_paths(
+                mean, fitted, actual, None, n_paths, rng, size=size, censored=bound
+            )
             paths = _labelled(drawn, ids, last[DS].unique())
         return Forecast(frame, self.name, self.treatment, tuple(level), paths)
 
@@ -231,6 +243,10 @@ class LightGBM(Forecaster):
         self._grid = sales_grid(panel, self.treatment)
         self._history = panel[[ID, DS, *known_covariates(panel.columns)]]
         return self._grid.y.shape[1]
+
+    def _targets(self) -> SalesGrid:
+        """What is predicted; here what the features read, too."""
+        return self._grid
 
     def _calibration(self, n: int, reach: int) -> np.ndarray:
         """Origins behind the residuals, evenly spaced up to the last with a full outcome."""
@@ -242,7 +258,13 @@ class LightGBM(Forecaster):
         return last - self.season_length * np.arange(count)[::-1]
 
     def _boost(
-        self, design: Design, origins: np.ndarray, until: int, rng: np.random.Generator
+        self,
+        design: Design,
+        origins: np.ndarray,
+        until: int,
+        rng: np.random.Generator,
+        *,
+        stop_early: bool = False,
     ) -> tuple[lightgbm.Booster | None, float]:
         """Train on targets that end by `until`; return the booster and its constant."""
         oldest = until - self.train_periods
@@ -254,6 +276,8 @@ class LightGBM(Forecaster):
                 f"{self.name}: no target to train on before {self._grid.dates[until - 1].date()} "
                 f"under treatment {self.treatment!r}; give a longer history"
             )
+        if self.treatment == "censor":
+            return self._train_censored(rows, design, until if stop_early else None)
         # A panel without a sale still has a log.
         shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
         return self._train(rows, design, shift), shift
@@ -276,23 +300,57 @@ class LightGBM(Forecaster):
         )
         return lightgbm.train(params, data, num_boost_round=self.n_rounds)
 
+    def _train_censored(
+        self, rows: Rows, design: Design, until: int | None
+    ) -> tuple[lightgbm.Booster | None, float]:
+        """Train under the censored likelihood; with `until`, also settle the number of trees."""
+        from civstats.models._censored_boosting import Observed, start, train_censored
+
+        observed = Observed(rows.y, rows.censored, np.log(rows.start * rows.exposure))
+        shift, dispersion = start(observed)
+        if not rows.y.any():
+            return None, shift
+        observed = Observed(rows.y, rows.censored, observed.offset + shift)
+        params = _PARAMS | {"seed": self.seed, "num_threads": self.num_threads} | self.params
+        late = np.zeros(len(rows.y), bool) if until is None else rows.period >= until - self.h
+        valid = None
+        if late.any() and 4 * late.sum() < len(late):
+            valid = (rows.x[late], observed.take(late))
+            rows, observed = rows.take(~late), observed.take(~late)
+        booster = train_censored(
+            rows.x,
+            observed,
+            names=design.names,
+            categorical=design.categorical,
+            params=params,
+            n_rounds=self._rounds,
+            dispersion=dispersion,
+            valid=valid,
+        )
+        if valid is not None:
+            self._rounds = max(booster.best_iteration, 1)
+        return booster, shift
+
     def _backcast(
         self, design: Design, booster: lightgbm.Booster | None, shift: float, origins: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Forecasts and outcomes of past origins, shape (n_series, n_origins, h), NaN if none."""
+    ) -> None:
+        """Keep forecasts and outcomes of past origins, (n_series, n_origins, h), NaN if none."""
         n_series, n = design.target.shape
         actual = np.full((n_series, len(origins), self.h), np.nan, dtype=np.float32)
-        fitted = actual.copy()
+        fitted, bound = actual.copy(), np.zeros(actual.shape, dtype=bool)
         for j, origin in enumerate(origins):
             known = design.cells(int(origin), self.h, n)
             series, ahead = np.nonzero(known)
-            cell = design.known.cell(series, origin + ahead)
+            at = (series, origin + ahead)
             index = np.full(len(series), design.position(origin))
-            x = design.matrix(series, index, ahead, design.known.table[cell])
+            x = design.matrix(series, index, ahead, design.known.table[design.known.cell(*at)])
             start = design.start_of(series, index)
-            fitted[series, j, ahead] = self._raw_mean(booster, shift, x, start)
-            actual[series, j, ahead] = design.target[series, origin + ahead]
-        return fitted, actual
+            mean = self._raw_mean(booster, shift, x, start)
+            # Sales of a share of the day are held against that share of its demand.
+            fitted[series, j, ahead] = mean * design.exposure[at]
+            actual[series, j, ahead] = design.target[at]
+            bound[series, j, ahead] = design.censored[at]
+        self._fitted, self._actual, self._bound = fitted, actual, bound
 
     def _raw_mean(
         self, booster: lightgbm.Booster | None, shift: float, x: np.ndarray, start: np.ndarray
@@ -333,15 +391,17 @@ class LightGBM(Forecaster):
 
     def _residuals(
         self, ids: pd.Index, ahead: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Calibration forecasts, outcomes and dispersion of the asked series and days."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Calibration forecasts, outcomes, which are bounds, dispersion of the asked series."""
         row = self._calibrated.get_indexer(ids)
-        fitted, actual = self._fitted[row][..., ahead], self._actual[row][..., ahead]
+        fitted, actual, bound = (
+            a[row][..., ahead] for a in (self._fitted, self._actual, self._bound)
+        )
         size = self._size[row]
         # A series that came with an update has no residuals yet.
         fitted[row < 0], actual[row < 0] = np.nan, np.nan
         size[row < 0] = np.median(self._size)
-        return fitted, actual, size
+        return fitted, actual, bound, size
 
 
 def _labelled(paths: np.ndarray, ids: pd.Index, dates: np.ndarray) -> xr.DataArray:
