@@ -97,7 +97,9 @@ def negbin_quantile(
     if large.size:
         out[large] = _gamma_quantile(m[large], a[large], u[large])
     small = np.flatnonzero((m > 0) & (m <= _LARGE))
-    top = np.ceil(m[small] + 9 * np.sqrt(m[small] + m[small] ** 2 / a[small]) + 12).astype(int)
+    scale = 1 + m[small] / a[small]
+    # Beyond it about 1e-9: nine standard deviations, or the exponential tail of a small size.
+    top = np.ceil(m[small] + np.maximum(9 * np.sqrt(m[small] * scale), 20 * scale) + 12).astype(int)
     order = small[np.argsort(top, kind="stable")]
     top = np.sort(top, kind="stable")
     start = 0

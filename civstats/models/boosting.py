@@ -10,7 +10,7 @@ import pandas as pd
 from civstats.features.history import SalesGrid, sales_grid
 from civstats.features.known import known_features
 from civstats.models._design import Design, KnownTable, Rows
-from civstats.models._negbin import negbin_size
+from civstats.models._negbin import negbin_size, sales_unit
 from civstats.models._paths import residual_paths, residual_quantiles
 from civstats.models.base import Forecaster, register
 from civstats.schema import (
@@ -36,6 +36,8 @@ _MIN_TRAIN = 56
 """Periods that the booster behind the residuals must have seen at least."""
 _FEW = 4
 """Fewer calibration origins than this are not worth a booster of their own."""
+_SMALL = 50_000
+"""Rows below which one thread is quicker."""
 _ROWS_PER_SERIES = 2_000
 """Rows of one series beyond this repeat each other: origins overlap."""
 _PARAMS = {
@@ -99,7 +101,9 @@ class LightGBM(Forecaster):
     params : dict, optional
         LightGBM parameters that replace the defaults.
     num_threads : int
-        0 leaves it to OpenMP. Results do not depend on it.
+        0 means all cores (one for small data). Results do not depend on it. LightGBM's threads
+        spin while they wait: where other work runs, 1 can be many times quicker than 0, and so is
+        ``OMP_WAIT_POLICY=passive`` in the environment.
     seed : int
         Seed of the row sample and of the trees.
 
@@ -229,6 +233,11 @@ class LightGBM(Forecaster):
         frame[column] = mean.ravel()
         for j, p in enumerate(probabilities):
             frame[quantile_column(column, p)] = quantiles[..., j].ravel().astype(float)
+        marginal = None
+        if sales_unit(actual[np.isfinite(actual)]) == 1:
+            marginal = frame[[ID, DS]].assign(
+                family="negbin", mean=mean.ravel(), dispersion=np.repeat(size[:, 0], mean.shape[1])
+            )
         paths = None
         if n_paths:
             rng = np.random.default_rng(seed)
@@ -236,7 +245,7 @@ class LightGBM(Forecaster):
                 mean, fitted, actual, None, n_paths, rng, size=size, censored=bound
             )
             paths = _labelled(drawn, ids, last[DS].unique())
-        return Forecast(frame, self.name, self.treatment, tuple(level), paths)
+        return Forecast(frame, self.name, self.treatment, tuple(level), paths, marginal)
 
     def _admit_history(self, panel: pd.DataFrame) -> int:
         """Keep what a forecast needs of a panel; return its number of periods."""
@@ -288,7 +297,8 @@ class LightGBM(Forecaster):
         if not rows.y.any():
             # Without a single sale there is nothing to tell series apart by.
             return None
-        params = {"objective": self.objective, "seed": self.seed, "num_threads": self.num_threads}
+        threads = self._threads(len(rows.y))
+        params = {"objective": self.objective, "seed": self.seed, "num_threads": threads}
         params = _PARAMS | params | self.params
         data = lightgbm.Dataset(
             rows.x,
@@ -357,8 +367,13 @@ class LightGBM(Forecaster):
     ) -> np.ndarray:
         if not len(x) or booster is None:
             return start * np.exp(shift)
-        score = np.asarray(booster.predict(x, raw_score=True, num_threads=self.num_threads))
+        threads = self._threads(len(x))
+        score = np.asarray(booster.predict(x, raw_score=True, num_threads=threads))
         return start * np.exp(shift + score)
+
+    def _threads(self, n_rows: int) -> int:
+        """Threads for so many rows: few rows only wait for each other, at length on a busy machine."""
+        return self.num_threads or (1 if n_rows < _SMALL else 0)
 
     def _mean(self, ids: pd.Index, ahead: np.ndarray, known: pd.DataFrame) -> np.ndarray:
         """Forecast mean, shape (n_ids, n_ahead)."""

@@ -91,6 +91,18 @@ def test_evaluation_is_preferred_and_validation_read_when_alone(files, folder, c
     pd.testing.assert_frame_equal(world.plain(panel), expected)
 
 
+def test_series_launched_after_the_file_ends_are_left_out(files, tmp_path, caplog):
+    files = {k: v for k, v in files.items() if k != world.EVALUATION}
+    path = world.write_folder(tmp_path / "validation", files)
+    with caplog.at_level(logging.INFO, logger="civstats.data.m5"):
+        panel = load_m5(path)
+    assert "3 series launch after d_32" in caplog.text
+    assert "FOODS_2_001" not in set(panel["item_id"].cat.categories)
+    assert panel["unique_id"].cat.categories.size == 9
+    with pytest.raises(DataError, match="no series is launched"):
+        load_m5(path, stores="TX_1", items="FOODS_2_001")
+
+
 @pytest.mark.parametrize(
     ("selection", "query"),
     [
@@ -345,4 +357,4 @@ def test_all_of_m5(real):
     assert len(panel) == 46_881_677
     assert panel["unique_id"].cat.categories.size == 30_490
     assert float(panel["y"].max()) == 763
-    assert int(panel["y"].sum(dtype=np.float64)) == 66_927_173
+    assert int(panel["y"].to_numpy().sum(dtype=np.float64)) == 66_927_173

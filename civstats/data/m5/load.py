@@ -32,7 +32,7 @@ def load_m5(
     """Load M5 sales with prices, events and attributes as a validated panel.
 
     An item's first price week in a store is its launch: earlier days are not zeros but nothing,
-    and get no rows. A later week without a price keeps its days, with a missing price. (M5 itself
+    and get no rows; a series launched after the file's end is left out. A later week without a price keeps its days, with a missing price. (M5 itself
     has no such week, and no sales before a launch; files in which an item sells before its first
     price week are refused.)
 
@@ -82,6 +82,10 @@ def load_m5(
         sales = sales.take(best_sellers(sales.ids, totals, top))
     prices = read_prices(source, calendar, sales.keys["item_id"], sales.keys["store_id"])
     launch = _launch_days(sales, calendar, prices, first)
+    offered = np.flatnonzero(launch < len(sales.days))
+    if len(offered) < len(launch):
+        log.info("%d series launch after %s: left out", len(launch) - len(offered), sales.days[-1])
+        sales, prices, launch = sales.take(offered), prices[offered], launch[offered]
     panel = _panel(sales, calendar, prices, first, np.maximum(launch, skip))
     del sales, prices
     panel = validate_panel(panel, copy=False)

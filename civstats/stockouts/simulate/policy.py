@@ -26,8 +26,7 @@ class InventoryPolicy:
     ended empty can raise it, never lower it; so shortage does not feed on itself), scaled by rules
     of thumb for promotions, events and weekends, which are known ahead. True demand, its mean and
     anything later than the day of the order play no part: given what was observed before, stock
-    says nothing about demand (the policy of statisticians' nightmares, which knows the true mean,
-    is left out on purpose).
+    says nothing about demand.
 
     Attributes
     ----------
@@ -60,7 +59,7 @@ class InventoryPolicy:
     """
 
     review_period: int | Sequence[int] = (1, 2)
-    lead_time: int | Sequence[int] = (1, 2, 3)
+    lead_time: int | Sequence[int] = (2, 3, 4)
     safety_factor: float = 1.0
     memory: float = 0.03
     prior_level: float = 0.5

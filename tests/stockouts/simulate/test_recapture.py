@@ -111,6 +111,17 @@ def test_substitutes_are_open_sisters_of_the_same_day():
     np.testing.assert_array_equal(sales[5:7], [6001, 0])
 
 
+def test_a_moved_unit_does_not_move_again():
+    """An understocked item whose customers all come back tomorrow, once."""
+    policy = InventoryPolicy(safety_factor=-2.5)
+    panel = small({"a": [9, 4, 7, 12, 0, 6] * 20})
+    run = run_policy(panel, policy, seed=1, recapture=Recapture(later=1.0, within_days=1))
+    assert run.recaptured is not None
+    lost = np.maximum(panel["y"].to_numpy() - run.stock, 0)
+    np.testing.assert_array_equal(run.recaptured[1:], lost[:-1])
+    assert ((run.recaptured > run.stock) & (lost > 0)).any()
+
+
 def test_an_item_that_opens_in_stock_is_no_sister_of_itself():
     """Two sisters sell out every day: what one lacks goes to the other, never back to it."""
     panel = small({"a1": [50] * 40, "a2": [0] * 40})
