@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from civstats.censoring import fit_dispersion, mean_negative_loglik, negbin_objective
+from civstats.models._design import Rows
+
+if TYPE_CHECKING:
+    import lightgbm
 
 _REFRESH = 25
 """Rounds between estimates of the dispersion."""
@@ -61,9 +65,7 @@ def start(data: Observed) -> tuple[float, float]:
             options={"xatol": 1e-4},
         )
         shift = float(found.x)
-        dispersion = fit_dispersion(
-            data.y, np.exp(data.offset + shift), data.censored, n_threads=1
-        )
+        dispersion = fit_dispersion(data.y, np.exp(data.offset + shift), data.censored, n_threads=1)
     return shift, dispersion
 
 
@@ -109,70 +111,80 @@ class CensoredObjective:
 
 
 def train_censored(
-    x: np.ndarray,
-    observed: Observed,
+    rows: Rows,
     *,
     names: list[str],
     categorical: list[str],
     params: dict[str, Any],
     n_rounds: int,
-    dispersion: float,
-    valid: tuple[np.ndarray, Observed] | None = None,
-) -> Any:
+    late: np.ndarray | None = None,
+) -> tuple[lightgbm.Booster | None, float]:
     """Train a booster of the log mean under the censored negative binomial.
 
     Parameters
     ----------
-    x : numpy.ndarray, shape (n, n_features)
-    observed : Observed
+    rows : Rows
     names, categorical : list of str
         Features, and those that are categories.
     params : dict
         LightGBM's; ``seed`` and ``num_threads`` among them.
     n_rounds : int
-        Trees, the most with `valid`.
-    dispersion : float
-        Where to start.
-    valid : tuple, optional
-        Later rows: stop when their censored likelihood no longer rises.
+        Trees, the most with `late`.
+    late : numpy.ndarray of bool, shape (n_rows,), optional
+        Rows kept out of training: boosting stops when their censored likelihood no longer rises.
+        Not used if they are none, or a quarter of all rows and more.
 
     Returns
     -------
-    lightgbm.Booster
+    booster : lightgbm.Booster or None
+        None where no row holds a sale.
+    shift : float
+        Constant of the log mean.
     """
     import lightgbm
 
-    objective = CensoredObjective(observed, dispersion, params["seed"], params["num_threads"])
-    params = params | {"objective": objective, "metric": "none"}
-    params.setdefault("max_delta_step", MAX_DELTA_STEP)
+    observed = Observed(rows.y, rows.censored, np.log(rows.start * rows.exposure))
+    shift, dispersion = start(observed)
+    if not rows.y.any():
+        return None, shift
+    observed = Observed(rows.y, rows.censored, observed.offset + shift)
+    hold = late is not None and bool(late.any()) and 4 * int(late.sum()) < len(late)
+    kept = ~late if hold and late is not None else np.ones(len(rows.y), dtype=bool)
+    objective = CensoredObjective(
+        observed.take(kept), dispersion, params["seed"], params["num_threads"]
+    )
+    params = {"max_delta_step": MAX_DELTA_STEP, **params, "metric": "none"}
 
-    def dataset(x: np.ndarray, rows: Observed, reference: Any = None) -> Any:
+    def dataset(which: np.ndarray, reference: Any = None) -> Any:
+        part = observed.take(which)
         return lightgbm.Dataset(
-            x,
-            rows.y,
-            init_score=rows.offset,
+            rows.x[which],
+            part.y,
+            init_score=part.offset,
             feature_name=names,
             categorical_feature=categorical,
-            params={k: v for k, v in params.items() if k != "objective"},
+            params=params,
             reference=reference,
         )
 
-    first = dataset(x, observed)
-    if valid is None:
-        return lightgbm.train(params, first, num_boost_round=n_rounds)
+    train = dataset(kept)
+    chosen = {**params, "objective": objective}
+    if not hold:
+        return lightgbm.train(chosen, train, num_boost_round=n_rounds), shift
+    later = observed.take(~kept)
 
-    def score(raw: np.ndarray, _: Any) -> tuple[str, float, bool]:
-        rows = valid[1]
-        loss = mean_negative_loglik(
-            raw, rows.y, rows.censored, objective.dispersion, n_threads=objective.n_threads
+    def loss(raw: np.ndarray, _: Any) -> tuple[str, float, bool]:
+        value = mean_negative_loglik(
+            raw, later.y, later.censored, objective.dispersion, n_threads=objective.n_threads
         )
-        return "censored_nll", loss, False
+        return "censored_nll", value, False
 
-    return lightgbm.train(
-        params,
-        first,
+    booster = lightgbm.train(
+        chosen,
+        train,
         num_boost_round=n_rounds,
-        valid_sets=[dataset(valid[0], valid[1], first)],
-        feval=score,
+        valid_sets=[dataset(~kept, train)],
+        feval=loss,
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
     )
+    return booster, shift

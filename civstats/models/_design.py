@@ -30,6 +30,8 @@ class Rows:
         Share of the target's demand that its hours in stock see; 1 where the target is a bound.
     period : numpy.ndarray of int, shape (n_rows,)
         The target's (first) period.
+    cell : numpy.ndarray of int, shape (n_rows,)
+        The target's row in the panel.
     """
 
     x: np.ndarray
@@ -38,6 +40,7 @@ class Rows:
     censored: np.ndarray
     exposure: np.ndarray
     period: np.ndarray
+    cell: np.ndarray
 
     def take(self, rows: np.ndarray) -> Rows:
         """Return some of the rows."""
@@ -193,7 +196,7 @@ class Design:
         x = self.matrix(series, index, ahead, self.known.table[cell])
         at = (series, period)
         y, exposure = (a[at].astype(np.float64) for a in (self.target, self.exposure))
-        return Rows(x, y, self.start_of(series, index), self.censored[at], exposure, period)
+        return Rows(x, y, self.start_of(series, index), self.censored[at], exposure, period, cell)
 
 
 def _constant(codes: pd.Series, first: np.ndarray) -> bool:

@@ -9,12 +9,12 @@ import pandas as pd
 
 from civstats.features.history import SalesGrid, sales_grid
 from civstats.features.known import known_features
-from civstats.models._design import Design, KnownTable, Rows
-from civstats.models._negbin import negbin_size, sales_unit
-from civstats.models._paths import residual_paths, residual_quantiles
+from civstats.models._assemble import assemble
+from civstats.models._booster import CENSORED_NEGBIN, OBJECTIVES, MeanModel, train_mean
+from civstats.models._design import Design, KnownTable
+from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster, register
 from civstats.schema import (
-    CUTOFF,
     DS,
     ID,
     CivstatsError,
@@ -22,36 +22,18 @@ from civstats.schema import (
     ForecastError,
     check_h,
     known_covariates,
-    quantile_column,
-    quantiles_of_levels,
 )
 
 if TYPE_CHECKING:
     import lightgbm
-    import xarray as xr
 
 TARGETS = ("daily", "next_day", "week_sum")
-OBJECTIVES = ("tweedie", "poisson")
 _MIN_TRAIN = 56
 """Periods that the booster behind the residuals must have seen at least."""
 _FEW = 4
 """Fewer calibration origins than this are not worth a booster of their own."""
-_SMALL = 50_000
-"""Rows below which one thread is quicker."""
 _ROWS_PER_SERIES = 2_000
 """Rows of one series beyond this repeat each other: origins overlap."""
-_PARAMS = {
-    "learning_rate": 0.05,
-    "num_leaves": 31,
-    "min_data_in_leaf": 100,
-    "feature_fraction": 0.6,
-    "lambda_l2": 1.0,
-    "tweedie_variance_power": 1.2,
-    "max_bin": 127,
-    "verbose": -1,
-    "deterministic": True,
-    "force_row_wise": True,
-}
 
 
 @register
@@ -166,8 +148,8 @@ class LightGBM(Forecaster):
             )
         if treatment == "censor" and target == "week_sum":
             raise CivstatsError(
-                "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact and "
-                "censored days is neither; forecast days, whose paths sum"
+                "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact "
+                "and censored days is neither; forecast days, whose paths sum"
             )
         self.target = target
         self.span = 7 if target == "week_sum" else 1
@@ -201,14 +183,20 @@ class LightGBM(Forecaster):
         train = np.arange(n - self.span, oldest - 1, -self.origin_step)[::-1]
         origins = np.unique(np.r_[train, calibration, n])
         design = Design(self._grid, self._known, origins, self.season_length, self._targets())
-        self._rounds = self.n_rounds
-        if len(calibration):
-            early = self._boost(design, train, first, rng, stop_early=True)
-            self._backcast(design, *early, calibration)
-        self.booster_, self._shift = self._boost(design, train, n, rng)
-        if not len(calibration):
+        early = self._boost(design, train, first, rng, stop=True) if len(calibration) else None
+        model = self._boost(design, train, n, rng, n_rounds=early.n_rounds if early else None)
+        if model is None:
+            raise ForecastError(
+                f"{self.name}: no target to train on up to {self.cutoff_.date()} under treatment "
+                f"{self.treatment!r}; give a longer history"
+            )
+        self._model = model
+        self.booster_ = self._model.booster
+        if early is None:
             past = train[train + reach <= n][-8:]
-            self._backcast(design, self.booster_, self._shift, past)
+            self._backcast(design, self._model, past)
+        else:
+            self._backcast(design, early, calibration)
         self._calibrated = self._grid.ids
         level = self.span * design.level[:, -1:]
         self._size = negbin_size(level, self._fitted, self._actual, None, self._bound)
@@ -225,27 +213,17 @@ class LightGBM(Forecaster):
         ids = pd.Index(future[ID].unique().astype(object))
         last = future.iloc[self.span - 1 :: self.span]
         mean = self._mean(ids, ahead, known_features(self._history, future))
-        fitted, actual, bound, size = self._residuals(ids, ahead)
-        probabilities = quantiles_of_levels(level)
-        quantiles = residual_quantiles(mean, fitted, actual, None, probabilities, size=size)
-        frame = pd.DataFrame({ID: last[ID].array, DS: last[DS].array, CUTOFF: self.cutoff_})
-        column = f"{self.name}_{self.treatment}"
-        frame[column] = mean.ravel()
-        for j, p in enumerate(probabilities):
-            frame[quantile_column(column, p)] = quantiles[..., j].ravel().astype(float)
-        marginal = None
-        if sales_unit(actual[np.isfinite(actual)]) == 1:
-            marginal = frame[[ID, DS]].assign(
-                family="negbin", mean=mean.ravel(), dispersion=np.repeat(size[:, 0], mean.shape[1])
-            )
-        paths = None
-        if n_paths:
-            rng = np.random.default_rng(seed)
-            drawn = residual_paths(
-                mean, fitted, actual, None, n_paths, rng, size=size, censored=bound
-            )
-            paths = _labelled(drawn, ids, last[DS].unique())
-        return Forecast(frame, self.name, self.treatment, tuple(level), paths, marginal)
+        return assemble(
+            last,
+            self.cutoff_,
+            mean,
+            *self._residuals(ids, ahead),
+            model=self.name,
+            treatment=self.treatment,
+            level=level,
+            n_paths=n_paths,
+            seed=seed,
+        )
 
     def _admit_history(self, panel: pd.DataFrame) -> int:
         """Keep what a forecast needs of a panel; return its number of periods."""
@@ -273,77 +251,35 @@ class LightGBM(Forecaster):
         until: int,
         rng: np.random.Generator,
         *,
-        stop_early: bool = False,
-    ) -> tuple[lightgbm.Booster | None, float]:
-        """Train on targets that end by `until`; return the booster and its constant."""
+        stop: bool = False,
+        n_rounds: int | None = None,
+    ) -> MeanModel | None:
+        """Train on targets that end by `until`; None if there are none.
+
+        With `stop`, a likelihood that can say so also settles the number of trees, on the last
+        targets.
+        """
         oldest = until - self.train_periods
         origins = origins[(origins >= oldest) & (origins + self.span <= until)]
-        most = min(self.max_rows, _ROWS_PER_SERIES * len(design.start))
-        rows = design.sample(origins, self.h, until, most, rng) if len(origins) else None
-        if rows is None or not len(rows.y):
-            raise ForecastError(
-                f"{self.name}: no target to train on before {self._grid.dates[until - 1].date()} "
-                f"under treatment {self.treatment!r}; give a longer history"
-            )
-        if self.treatment == "censor":
-            return self._train_censored(rows, design, until if stop_early else None)
-        # A panel without a sale still has a log.
-        shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
-        return self._train(rows, design, shift), shift
-
-    def _train(self, rows: Rows, design: Design, shift: float) -> lightgbm.Booster | None:
-        import lightgbm
-
-        if not rows.y.any():
-            # Without a single sale there is nothing to tell series apart by.
+        if not len(origins):
             return None
-        threads = self._threads(len(rows.y))
-        params = {"objective": self.objective, "seed": self.seed, "num_threads": threads}
-        params = _PARAMS | params | self.params
-        data = lightgbm.Dataset(
-            rows.x,
-            rows.y,
-            init_score=np.log(rows.start) + shift,
-            feature_name=design.names,
-            categorical_feature=design.categorical,
-            params=params,
-        )
-        return lightgbm.train(params, data, num_boost_round=self.n_rounds)
-
-    def _train_censored(
-        self, rows: Rows, design: Design, until: int | None
-    ) -> tuple[lightgbm.Booster | None, float]:
-        """Train under the censored likelihood; with `until`, also settle the number of trees."""
-        from civstats.models._censored_boosting import Observed, start, train_censored
-
-        observed = Observed(rows.y, rows.censored, np.log(rows.start * rows.exposure))
-        shift, dispersion = start(observed)
-        if not rows.y.any():
-            return None, shift
-        observed = Observed(rows.y, rows.censored, observed.offset + shift)
-        params = _PARAMS | {"seed": self.seed, "num_threads": self.num_threads} | self.params
-        late = np.zeros(len(rows.y), bool) if until is None else rows.period >= until - self.h
-        valid = None
-        if late.any() and 4 * late.sum() < len(late):
-            valid = (rows.x[late], observed.take(late))
-            rows, observed = rows.take(~late), observed.take(~late)
-        booster = train_censored(
-            rows.x,
-            observed,
+        most = min(self.max_rows, _ROWS_PER_SERIES * len(design.start))
+        rows = design.sample(origins, self.h, until, most, rng)
+        if not len(rows.y):
+            return None
+        return train_mean(
+            rows,
             names=design.names,
             categorical=design.categorical,
-            params=params,
-            n_rounds=self._rounds,
-            dispersion=dispersion,
-            valid=valid,
+            objective=CENSORED_NEGBIN if self.treatment == "censor" else self.objective,
+            n_rounds=n_rounds or self.n_rounds,
+            late=rows.period >= until - self.h if stop else None,
+            params=self.params,
+            num_threads=self.num_threads,
+            seed=self.seed,
         )
-        if valid is not None:
-            self._rounds = max(booster.best_iteration, 1)
-        return booster, shift
 
-    def _backcast(
-        self, design: Design, booster: lightgbm.Booster | None, shift: float, origins: np.ndarray
-    ) -> None:
+    def _backcast(self, design: Design, model: MeanModel, origins: np.ndarray) -> None:
         """Keep forecasts and outcomes of past origins, (n_series, n_origins, h), NaN if none."""
         n_series, n = design.target.shape
         actual = np.full((n_series, len(origins), self.h), np.nan, dtype=np.float32)
@@ -354,33 +290,19 @@ class LightGBM(Forecaster):
             at = (series, origin + ahead)
             index = np.full(len(series), design.position(origin))
             x = design.matrix(series, index, ahead, design.known.table[design.known.cell(*at)])
-            start = design.start_of(series, index)
-            mean = self._raw_mean(booster, shift, x, start)
+            mean = model.predict(x, design.start_of(series, index))
             # Sales of a share of the day are held against that share of its demand.
             fitted[series, j, ahead] = mean * design.exposure[at]
             actual[series, j, ahead] = design.target[at]
             bound[series, j, ahead] = design.censored[at]
         self._fitted, self._actual, self._bound = fitted, actual, bound
 
-    def _raw_mean(
-        self, booster: lightgbm.Booster | None, shift: float, x: np.ndarray, start: np.ndarray
-    ) -> np.ndarray:
-        if not len(x) or booster is None:
-            return start * np.exp(shift)
-        threads = self._threads(len(x))
-        score = np.asarray(booster.predict(x, raw_score=True, num_threads=threads))
-        return start * np.exp(shift + score)
-
-    def _threads(self, n_rows: int) -> int:
-        """Threads for so many rows: few rows only wait for each other, at length on a busy machine."""
-        return self.num_threads or (1 if n_rows < _SMALL else 0)
-
     def _mean(self, ids: pd.Index, ahead: np.ndarray, known: pd.DataFrame) -> np.ndarray:
         """Forecast mean, shape (n_ids, n_ahead)."""
         series = np.repeat(self._grid.ids.get_indexer(ids), len(ahead))
         index = np.zeros(len(series), dtype=int)
         x = self._now.matrix(series, index, np.tile(ahead, len(ids)), self._known.blocks(known))
-        mean = self._raw_mean(self.booster_, self._shift, x, self._now.start_of(series, index))
+        mean = self._model.predict(x, self._now.start_of(series, index))
         return mean.reshape(len(ids), len(ahead))
 
     def _ahead(self, future: pd.DataFrame) -> np.ndarray:
@@ -407,7 +329,7 @@ class LightGBM(Forecaster):
     def _residuals(
         self, ids: pd.Index, ahead: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Calibration forecasts, outcomes, which are bounds, dispersion of the asked series."""
+        """Calibration forecasts, outcomes, dispersion, and which outcomes are bounds."""
         row = self._calibrated.get_indexer(ids)
         fitted, actual, bound = (
             a[row][..., ahead] for a in (self._fitted, self._actual, self._bound)
@@ -416,14 +338,4 @@ class LightGBM(Forecaster):
         # A series that came with an update has no residuals yet.
         fitted[row < 0], actual[row < 0] = np.nan, np.nan
         size[row < 0] = np.median(self._size)
-        return fitted, actual, bound, size
-
-
-def _labelled(paths: np.ndarray, ids: pd.Index, dates: np.ndarray) -> xr.DataArray:
-    import xarray as xr
-
-    return xr.DataArray(
-        paths,
-        dims=(ID, "sample", DS),
-        coords={ID: ids.to_numpy(), "sample": np.arange(paths.shape[1]), DS: dates},
-    )
+        return fitted, actual, size, bound

@@ -1,0 +1,120 @@
+"""A LightGBM booster for the log mean relative to each row's own start: training and prediction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from civstats.models._design import Rows
+
+if TYPE_CHECKING:
+    import lightgbm
+
+OBJECTIVES = ("tweedie", "poisson")
+CENSORED_NEGBIN = "censored_negbin"
+_SMALL = 50_000
+"""Rows below which one thread is quicker."""
+_PARAMS = {
+    "learning_rate": 0.05,
+    "num_leaves": 31,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.6,
+    "lambda_l2": 1.0,
+    "tweedie_variance_power": 1.2,
+    "max_bin": 127,
+    "verbose": -1,
+    "deterministic": True,
+    "force_row_wise": True,
+}
+
+
+@dataclass(frozen=True)
+class MeanModel:
+    """Mean = start x exp(shift + trees).
+
+    Attributes
+    ----------
+    booster : lightgbm.Booster, optional
+        None where training saw no sale at all.
+    shift : float
+        Constant of the log mean; trees learn what departs from it.
+    num_threads : int
+        0 for all cores.
+    n_rounds : int
+        Trees.
+    """
+
+    booster: lightgbm.Booster | None
+    shift: float
+    num_threads: int = 0
+    n_rounds: int = 0
+
+    def predict(self, x: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Return the mean of rows, shape (n_rows,)."""
+        if not len(x) or self.booster is None:
+            return start * np.exp(self.shift)
+        threads = _threads(self.num_threads, len(x))
+        score = self.booster.predict(x, raw_score=True, num_threads=threads)
+        return start * np.exp(self.shift + np.asarray(score))
+
+
+def train_mean(
+    rows: Rows,
+    *,
+    names: list[str],
+    categorical: list[str],
+    objective: str,
+    n_rounds: int,
+    params: dict[str, Any],
+    num_threads: int,
+    seed: int,
+    late: np.ndarray | None = None,
+) -> MeanModel:
+    """Train on rows; the objective is the only place where the treatment's likelihood enters.
+
+    `late` marks the rows on which the censored likelihood may stop boosting.
+    """
+    import lightgbm
+
+    if objective == CENSORED_NEGBIN:
+        from civstats.models._censored_boosting import train_censored
+
+        chosen = {**_PARAMS, "seed": seed, "num_threads": _threads(num_threads, len(rows.y))}
+        booster, shift = train_censored(
+            rows,
+            names=names,
+            categorical=categorical,
+            params={**chosen, **params},
+            n_rounds=n_rounds,
+            late=late,
+        )
+        best = 0 if booster is None else booster.best_iteration or booster.num_trees()
+        return MeanModel(booster, shift, num_threads, max(best, 0))
+    # A panel without a sale still needs a log.
+    shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
+    if not rows.y.any():
+        return MeanModel(None, shift, num_threads)
+    chosen = {
+        **_PARAMS,
+        "objective": objective,
+        "seed": seed,
+        "num_threads": _threads(num_threads, len(rows.y)),
+        **params,
+    }
+    data = lightgbm.Dataset(
+        rows.x,
+        rows.y,
+        init_score=np.log(rows.start) + shift,
+        feature_name=names,
+        categorical_feature=categorical,
+        params=chosen,
+    )
+    booster = lightgbm.train(chosen, data, num_boost_round=n_rounds)
+    return MeanModel(booster, shift, num_threads, n_rounds)
+
+
+def _threads(asked: int, n_rows: int) -> int:
+    """Few rows make threads wait for each other, at length on a busy machine."""
+    return asked or (1 if n_rows < _SMALL else 0)
