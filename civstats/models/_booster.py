@@ -81,12 +81,12 @@ def train_mean(
     if objective == CENSORED_NEGBIN:
         from civstats.models._censored_boosting import train_censored
 
-        chosen = {**_PARAMS, "seed": seed, "num_threads": _threads(num_threads, len(rows.y))}
+        settings = {**_PARAMS, "seed": seed, "num_threads": _threads(num_threads, len(rows.y))}
         booster, shift = train_censored(
             rows,
             names=names,
             categorical=categorical,
-            params={**chosen, **params},
+            params={**settings, **params},
             n_rounds=n_rounds,
             late=late,
         )
