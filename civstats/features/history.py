@@ -2,7 +2,9 @@
 
 The origin t is the number of known periods: a feature at t reads periods before t and nothing
 else. Under ``mask`` a stockout day is missing, as if nobody had looked: no feature reads its sales
-or its stock.
+or its stock. Under ``censor`` a mean is all units sold over the exposure, the periods that were not
+cut short: the maximum likelihood estimate of a geometric demand with right-censored days, which a
+booster can bend to the family at hand, where the masked mean has lost the busy days.
 """
 
 from __future__ import annotations
@@ -12,7 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from civstats.schema import DS, CivstatsError, Y, check_treatment, series_index, stockout_days
+from civstats.schema import (
+    CENSORED,
+    DS,
+    IN_STOCK_SHARE,
+    CivstatsError,
+    Y,
+    check_treatment,
+    series_index,
+    stockout_days,
+)
 
 LAGS = (1, 7, 14, 28)
 WINDOWS = (7, 28, 56, 91)
@@ -32,7 +43,13 @@ class SalesGrid:
     ids : pandas.Index, shape (n_series,)
     dates : pandas.DatetimeIndex, shape (n_periods,)
     y : numpy.ndarray, shape (n_series, n_periods), float32
-        Sales; NaN where the series has no row, and on stockout days under ``mask``.
+        Sales; NaN where the series has no row, on stockout days under ``mask``, and on days
+        without information (out from the first hour) under ``censor``.
+    exposure : numpy.ndarray, shape (n_series, n_periods), float32
+        What a period counts in a mean: 1 where sales are known, 0 where `y` is NaN or a lower
+        bound, the share of the day in stock on days lost by the clock under ``censor``.
+    censored : numpy.ndarray of bool, shape (n_series, n_periods)
+        Where `y` is a lower bound of demand; nowhere but under ``censor``.
     start : numpy.ndarray, shape (n_series,)
         Position of the first row of each series.
     end : numpy.ndarray, shape (n_series,)
@@ -42,6 +59,8 @@ class SalesGrid:
     ids: pd.Index
     dates: pd.DatetimeIndex
     y: np.ndarray
+    exposure: np.ndarray
+    censored: np.ndarray
     start: np.ndarray
     end: np.ndarray
 
@@ -55,7 +74,8 @@ def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
         Validated. Its periods are days if any two dates are a day apart, otherwise the dates
         that occur.
     treatment : {"ignore", "mask", "censor"}
-        ``ignore`` takes sales as they are; under the others stockout days are missing.
+        ``ignore`` takes sales as they are; under ``mask`` stockout days are missing; under
+        ``censor`` they are bounds, or sales of a share of the day.
     """
     check_treatment(treatment)
     index = series_index(panel)
@@ -65,13 +85,33 @@ def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
         n = (unique[-1] - unique[0]) // _NS_PER_DAY + 1
         unique = unique[0] + _NS_PER_DAY * np.arange(n)
     position = np.searchsorted(unique, ns)
-    sales = panel[Y].to_numpy(dtype=np.float32)
-    if treatment != "ignore":
-        sales = np.where(stockout_days(panel), np.float32(np.nan), sales)
-    y = np.full((len(index.ids), len(unique)), np.nan, dtype=np.float32)
-    y[index.codes(), position] = sales
+    sales, exposure, bound = _treated(panel, treatment)
+    shape = (len(index.ids), len(unique))
+    at = (index.codes(), position)
+    y, weight = np.full(shape, np.nan, dtype=np.float32), np.zeros(shape, dtype=np.float32)
+    censored = np.zeros(shape, dtype=bool)
+    y[at], weight[at], censored[at] = sales, exposure, bound
     start, end = position[index.starts], position[index.ends - 1] + 1
-    return SalesGrid(index.ids, pd.DatetimeIndex(unique), y, start, end)
+    return SalesGrid(index.ids, pd.DatetimeIndex(unique), y, weight, censored, start, end)
+
+
+def _treated(panel: pd.DataFrame, treatment: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sales, exposure and whether sales are a bound, by row of the panel."""
+    sales = panel[Y].to_numpy(dtype=np.float32)
+    exposure, bound = np.ones_like(sales), np.zeros(len(sales), dtype=bool)
+    if treatment == "mask":
+        exposure = 1 - stockout_days(panel).astype(np.float32)
+    if treatment == "censor":
+        if CENSORED in panel.columns:
+            bound = panel[CENSORED].to_numpy()
+        if IN_STOCK_SHARE in panel.columns:
+            exposure = panel[IN_STOCK_SHARE].to_numpy(dtype=np.float32).copy()
+        # P(demand >= 0) = 1, and no demand falls into no hours: such a day says nothing.
+        silent = (bound & (sales <= 0)) | (exposure <= 0)
+        bound = bound & ~silent
+        exposure = np.where(bound | silent, np.float32(0), exposure)
+        return np.where(silent, np.float32(np.nan), sales), exposure, bound
+    return np.where(exposure > 0, sales, np.float32(np.nan)), exposure, bound
 
 
 @dataclass(frozen=True)
@@ -125,7 +165,7 @@ def history_features(
         ``lag_k`` is k periods back from the first day ahead (NaN if missing), ``mean_w`` the mean
         over the known of the last w periods, ``decay_w`` that with half-life w, ``spread_28``
         their standard deviation, ``zeros_28`` the share of zeros,
-        ``known_28`` the share of periods known, ``since_sale`` the periods since the last known
+        ``known_28`` the share of periods in stock, ``since_sale`` the periods since the last known
         sale, ``age`` the periods since launch up to 364, ``season_mean_c`` the mean over the last c periods
         of the same season.
 
@@ -148,33 +188,38 @@ def history_features(
     n_periods = grid.y.shape[1]
     if t.size and (t.min() < 1 or t.max() > n_periods):
         raise CivstatsError(f"origins must lie in [1, {n_periods}], but got {t.min()} to {t.max()}")
-    known = np.isfinite(grid.y)
-    y = np.where(known, grid.y, 0).astype(np.float64)
+    # A bound is no value: it counts among the units sold, not among the values seen.
+    seen = np.isfinite(grid.y) & ~grid.censored
+    exact = np.where(seen, grid.y, 0).astype(np.float64)
+    sold = np.where(np.isfinite(grid.y), grid.y, 0).astype(np.float64)
+    exposure = grid.exposure.astype(np.float64)
     columns: dict[str, np.ndarray] = {}
     for k in LAGS:
-        columns[f"lag_{k}"] = np.where(t >= k, grid.y[:, np.maximum(t - k, 0)], np.nan)
-    sums, counts = _running(y), _running(known)
+        back = np.maximum(t - k, 0)
+        columns[f"lag_{k}"] = np.where((t >= k) & seen[:, back], grid.y[:, back], np.nan)
+    sums, counts = _running(sold), _running(exposure)
     for w in WINDOWS:
         columns[f"mean_{w}"] = _mean(_window(sums, t, w), _window(counts, t, w))
     w = ZERO_WINDOW
-    n = _window(counts, t, w)
-    square = _mean(_window(_running(y**2), t, w), n)
-    columns[f"spread_{w}"] = np.sqrt(np.maximum(square - columns[f"mean_{w}"] ** 2, 0))
-    columns[f"zeros_{w}"] = _mean(_window(_running(known & (y == 0)), t, w), n)
+    n = _window(_running(seen), t, w)
+    first = _mean(_window(_running(exact), t, w), n)
+    square = _mean(_window(_running(exact**2), t, w), n)
+    columns[f"spread_{w}"] = np.sqrt(np.maximum(square - first**2, 0))
+    columns[f"zeros_{w}"] = _mean(_window(_running(seen & (exact == 0)), t, w), n)
     age = np.maximum(t - grid.start[:, None], 0)
-    columns[f"known_{w}"] = _mean(n, np.minimum(age, w))
+    columns[f"known_{w}"] = _mean(_window(counts, t, w), np.minimum(age, w))
     for w in HALF_LIVES:
-        columns[f"decay_{w}"] = _mean(*_decayed(y, known, t, w))
-    columns["since_sale"] = _since_sale(known & (y > 0), t)
+        columns[f"decay_{w}"] = _mean(*_decayed(sold, exposure, t, w))
+    columns["since_sale"] = _since_sale(sold > 0, t)
     # Capped: an uncapped age is the date in disguise, and tomorrow's is beyond the training range.
     columns["age"] = np.where(age > 0, np.minimum(age, OLD), np.nan)
-    season = _season_means(y, known, t, season_length)
+    season = _season_means(sold, exposure, t, season_length)
     return HistoryFeatures(
         names=list(columns),
         steady=np.stack([c.astype(np.float32) for c in columns.values()], axis=2),
         season_names=[f"season_mean_{c}" for c in SEASON_CYCLES],
         season=season,
-        level=_level(y, known, t),
+        level=_level(sold, exposure, t),
     )
 
 
@@ -196,9 +241,9 @@ def _mean(total: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 def _decayed(
-    y: np.ndarray, known: np.ndarray, t: np.ndarray, half_life: float
+    y: np.ndarray, exposure: np.ndarray, t: np.ndarray, half_life: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Exponentially weighted sums of sales and of known periods at each origin."""
+    """Exponentially weighted sums of sales and of exposure at each origin."""
     keep = 0.5 ** (1.0 / half_life)
     total = np.zeros((len(y), len(t)))
     weight = np.zeros_like(total)
@@ -206,10 +251,10 @@ def _decayed(
     wanted: dict[int, list[int]] = {}
     for j, origin in enumerate(t):
         wanted.setdefault(int(origin), []).append(j)
-    by_day, known_by_day = y.T.copy(), known.T.astype(np.float64)
+    by_day, exposure_by_day = y.T.copy(), exposure.T.copy()
     for day in range(max(wanted, default=0)):
         a = a * keep + by_day[day]
-        b = b * keep + known_by_day[day]
+        b = b * keep + exposure_by_day[day]
         for j in wanted.get(day + 1, ()):
             total[:, j], weight[:, j] = a, b
     return total, weight
@@ -220,7 +265,7 @@ def _since_sale(sold: np.ndarray, t: np.ndarray) -> np.ndarray:
     return np.where(last >= 0, t - last, np.nan)
 
 
-def _season_means(y: np.ndarray, known: np.ndarray, t: np.ndarray, s: int) -> np.ndarray:
+def _season_means(y: np.ndarray, exposure: np.ndarray, t: np.ndarray, s: int) -> np.ndarray:
     """Means over the last cycles, shape (n_series, n_origins, season, n_cycles)."""
     out = np.empty((len(y), len(t), s, len(SEASON_CYCLES)), dtype=np.float32)
     total = np.zeros((len(y), len(t), s))
@@ -233,15 +278,15 @@ def _season_means(y: np.ndarray, known: np.ndarray, t: np.ndarray, s: int) -> np
             use = (day >= 0) & (day < y.shape[1])
             day = np.where(use, day, 0)
             total += np.where(use, y[:, day], 0)
-            count += use & known[:, day]
+            count += np.where(use, exposure[:, day], 0)
         done = cycles
         out[..., j] = _mean(total, count)
     return out
 
 
-def _level(y: np.ndarray, known: np.ndarray, t: np.ndarray) -> np.ndarray:
+def _level(y: np.ndarray, exposure: np.ndarray, t: np.ndarray) -> np.ndarray:
     """Recent mean with a week of the average series as prior, never zero."""
-    total, weight = _decayed(y, known, t, 28.0)
+    total, weight = _decayed(y, exposure, t, 28.0)
     n = weight.sum(axis=0)
     prior = np.where(n > 0, total.sum(axis=0) / np.maximum(n, 1e-9), 1.0)
     return np.maximum((total + 0.25 * np.maximum(prior, 0.01)) / (weight + 0.25), 1e-3)

@@ -25,6 +25,7 @@ def assemble(
     fitted: np.ndarray,
     actual: np.ndarray,
     size: np.ndarray,
+    censored: np.ndarray | None = None,
     *,
     model: str,
     treatment: str,
@@ -43,6 +44,8 @@ def assemble(
         As for :func:`civstats.models._paths.residual_paths`.
     size : numpy.ndarray, shape (n_series, 1)
         Dispersion of each series.
+    censored : numpy.ndarray of bool, shape (n_series, n_origins, n_days), optional
+        Where `actual` is a lower bound.
     """
     probabilities = quantiles_of_levels(level)
     quantiles = residual_quantiles(mean, fitted, actual, None, probabilities, size=size)
@@ -62,7 +65,7 @@ def assemble(
 
         rng = np.random.default_rng(seed)
         paths = xr.DataArray(
-            residual_paths(mean, fitted, actual, None, n_paths, rng, size=size),
+            residual_paths(mean, fitted, actual, None, n_paths, rng, size=size, censored=censored),
             dims=(ID, "sample", DS),
             coords={
                 ID: keys[ID].iloc[:: mean.shape[1]].astype(object).to_numpy(),

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import lightgbm
 
 OBJECTIVES = ("tweedie", "poisson")
+CENSORED_NEGBIN = "censored_negbin"
 _SMALL = 50_000
 """Rows below which one thread is quicker."""
 _PARAMS = {
@@ -41,11 +42,14 @@ class MeanModel:
         Constant of the log mean; trees learn what departs from it.
     num_threads : int
         0 for all cores.
+    n_rounds : int
+        Trees.
     """
 
     booster: lightgbm.Booster | None
     shift: float
     num_threads: int = 0
+    n_rounds: int = 0
 
     def predict(self, x: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Return the mean of rows, shape (n_rows,)."""
@@ -66,10 +70,28 @@ def train_mean(
     params: dict[str, Any],
     num_threads: int,
     seed: int,
+    late: np.ndarray | None = None,
 ) -> MeanModel:
-    """Train on rows; the objective is the only place where the treatment's likelihood enters."""
+    """Train on rows; the objective is the only place where the treatment's likelihood enters.
+
+    `late` marks the rows on which the censored likelihood may stop boosting.
+    """
     import lightgbm
 
+    if objective == CENSORED_NEGBIN:
+        from civstats.models._censored_boosting import train_censored
+
+        settings = {**_PARAMS, "seed": seed, "num_threads": _threads(num_threads, len(rows.y))}
+        booster, shift = train_censored(
+            rows,
+            names=names,
+            categorical=categorical,
+            params={**settings, **params},
+            n_rounds=n_rounds,
+            late=late,
+        )
+        best = 0 if booster is None else booster.best_iteration or booster.num_trees()
+        return MeanModel(booster, shift, num_threads, max(best, 0))
     # A panel without a sale still needs a log.
     shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
     if not rows.y.any():
@@ -89,7 +111,8 @@ def train_mean(
         categorical_feature=categorical,
         params=chosen,
     )
-    return MeanModel(lightgbm.train(chosen, data, num_boost_round=n_rounds), shift, num_threads)
+    booster = lightgbm.train(chosen, data, num_boost_round=n_rounds)
+    return MeanModel(booster, shift, num_threads, n_rounds)
 
 
 def _threads(asked: int, n_rows: int) -> int:

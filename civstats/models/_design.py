@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -24,14 +24,27 @@ class Rows:
         Target.
     start : numpy.ndarray, shape (n_rows,), float64
         Recent mean of the series at the origin, in units of the target; boosting starts there.
+    censored : numpy.ndarray of bool, shape (n_rows,)
+        Where the target is a lower bound.
+    exposure : numpy.ndarray, shape (n_rows,), float64
+        Share of the target's demand that its hours in stock see; 1 where the target is a bound.
+    period : numpy.ndarray of int, shape (n_rows,)
+        The target's (first) period.
     cell : numpy.ndarray of int, shape (n_rows,)
-        The row's position in the panel, for what else an objective needs (flags, stock).
+        The target's row in the panel.
     """
 
     x: np.ndarray
     y: np.ndarray
     start: np.ndarray
+    censored: np.ndarray
+    exposure: np.ndarray
+    period: np.ndarray
     cell: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return Rows(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 class KnownTable:
@@ -110,15 +123,25 @@ class Design:
     origins : numpy.ndarray of int
         Increasing numbers of known periods.
     season_length : int
+    target : SalesGrid, optional
+        What is predicted, if other than the grid that the features read.
     """
 
     def __init__(
-        self, grid: SalesGrid, known: KnownTable, origins: np.ndarray, season_length: int
+        self,
+        grid: SalesGrid,
+        known: KnownTable,
+        origins: np.ndarray,
+        season_length: int,
+        target: SalesGrid | None = None,
     ) -> None:
         self.known, self.origins = known, origins
         self.span, self.season_length = known.span, season_length
         self.start = grid.start
-        self.target = _sums(grid.y, self.span)
+        target = grid if target is None else target
+        self.target = _sums(target.y, self.span)
+        self.censored = target.censored
+        self.exposure = np.where(target.censored, np.float32(1), target.exposure)
         features = history_features(grid, origins, season_length=season_length)
         self.level = features.level
         self.names = [*features.names, *features.season_names, "level", "ahead", *known.names]
@@ -171,8 +194,9 @@ class Design:
         period = self.origins[index] + ahead
         cell = self.known.cell(series, period)
         x = self.matrix(series, index, ahead, self.known.table[cell])
-        y = self.target[series, period].astype(np.float64)
-        return Rows(x, y, self.start_of(series, index), cell)
+        at = (series, period)
+        y, exposure = (a[at].astype(np.float64) for a in (self.target, self.exposure))
+        return Rows(x, y, self.start_of(series, index), self.censored[at], exposure, period, cell)
 
 
 def _constant(codes: pd.Series, first: np.ndarray) -> bool:

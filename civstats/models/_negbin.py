@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
+from civstats.censoring import NegBin
+
 _SIZES = np.geomspace(0.03, 300.0, 33)
 """Candidates of the negative binomial's dispersion (size): variance = mean + mean^2 / size."""
 _POOL_DAYS = 200.0
@@ -17,13 +19,17 @@ _CHUNK = 4_000_000
 
 
 def negbin_size(
-    mean: np.ndarray, fitted: np.ndarray, actual: np.ndarray, missing: np.ndarray | None
+    mean: np.ndarray,
+    fitted: np.ndarray,
+    actual: np.ndarray,
+    missing: np.ndarray | None,
+    censored: np.ndarray | None = None,
 ) -> np.ndarray:
     """Estimate the dispersion of each series from residuals, shrunk to series of similar mean.
 
     The profile likelihood of a series on a grid of sizes, plus that of its pool worth
     a fixed number of days (a power prior; Ibrahim and Chen 2000), and the posterior mean of the
-    inverse size under it.
+    inverse size under it. Where `censored`, `actual` is a lower bound.
 
     Returns
     -------
@@ -44,6 +50,10 @@ def negbin_size(
         for j, a in enumerate(_SIZES):
             terms = special.gammaln(y + a) - special.gammaln(a) - y * np.log1p(a / f)
             terms -= a * np.log1p(f / a)
+            if censored is not None and censored[rows].any():
+                at = np.nonzero(censored[rows] & use)
+                bound = np.ceil(y[at] - 1e-6)
+                terms[at] = NegBin(float(a)).log_survival(bound, np.log(f[at]))
             total[rows, j] = (terms * use).sum(axis=(1, 2))
     level = mean.mean(axis=1)
     pool = _pools(level)
@@ -107,15 +117,25 @@ def negbin_quantile(
 
 
 def pit_bounds(
-    fitted: np.ndarray, actual: np.ndarray, gone: np.ndarray, size: np.ndarray, unit: float
+    fitted: np.ndarray,
+    actual: np.ndarray,
+    gone: np.ndarray,
+    size: np.ndarray,
+    unit: float,
+    censored: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Cumulative probability below and up to each outcome, shape (n_series, n_origins, h)."""
+    """Cumulative probability below and up to each outcome, shape (n_series, n_origins, h).
+
+    An outcome that is a lower bound lies anywhere above: the upper end is 1.
+    """
     y = np.where(gone, 0.0, np.rint(actual / unit))
     f = np.maximum(np.where(gone, 1.0, fitted / unit), _FLOOR)
     a = size[:, :, None]
     p = a / (a + f)
     hi = special.betainc(a, y + 1, p)
     lo = np.where(y > 0, special.betainc(a, np.maximum(y, 1), p), 0.0)
+    if censored is not None:
+        hi = np.where(censored, 1.0, hi)
     return lo.astype(np.float32), hi.astype(np.float32)
 
 

@@ -45,6 +45,7 @@ def residual_paths(
     rng: np.random.Generator,
     *,
     size: np.ndarray | None = None,
+    censored: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw joint paths of demand about a mean forecast.
 
@@ -63,6 +64,8 @@ def residual_paths(
         Source of randomness.
     size : numpy.ndarray, shape (n_series, 1), optional
         Dispersion from :func:`negbin_size`, where it is known already.
+    censored : numpy.ndarray of bool, shape (n_series, n_origins, h), optional
+        Where `actual` is a lower bound: the residual lies anywhere above it.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def residual_paths(
     gone = unusable(fitted, actual, missing)
     unit = sales_unit(actual[~gone])
     if size is None:
-        size = negbin_size(mean, fitted, actual, gone)
+        size = negbin_size(mean, fitted, actual, gone, censored)
     n_series, n_origins, h = actual.shape
     paths = np.empty((n_series, n_paths, h), dtype=np.float32)
     if n_paths == 0:
@@ -91,7 +94,7 @@ def residual_paths(
     # Every origin equally often: less Monte Carlo error than drawing with replacement.
     origins = rng.permuted(np.arange(n_paths) % max(n_origins, 1))
     order = np.argsort(mean.mean(axis=1), kind="stable")
-    lo, hi = pit_bounds(fitted, actual, gone, size, unit)
+    lo, hi = pit_bounds(fitted, actual, gone, size, unit, censored)
     lo, hi, gone = _fill(lo, hi, gone, order, rng)
     level = _vector_level(lo, hi, gone)
     for rows in chunks(n_series, n_paths * h):

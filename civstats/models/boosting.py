@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from civstats.features.history import sales_grid
+from civstats.features.history import SalesGrid, sales_grid
 from civstats.features.known import known_features
 from civstats.models._assemble import assemble
-from civstats.models._booster import OBJECTIVES, MeanModel, train_mean
+from civstats.models._booster import CENSORED_NEGBIN, OBJECTIVES, MeanModel, train_mean
 from civstats.models._design import Design, KnownTable
 from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster, register
@@ -42,7 +42,11 @@ class LightGBM(Forecaster):
 
     One booster serves all series and all days ahead: the day ahead is a feature, lags and rolling
     means are those known at the origin, so no forecast feeds another. Under ``mask`` stockout days
-    are no targets and leave no trace in the features.
+    are no targets and leave no trace in the features. Under ``censor`` the loss is the censored
+    negative binomial likelihood (:mod:`civstats.censoring`), its dispersion estimated along the
+    way: a stockout day is a target that demand was at least its sales, a day in stock for a share
+    of its hours counts by that share, and the number of trees is where the censored likelihood of
+    later days stops rising.
 
     Quantiles and joint paths come from residuals of a second booster, trained on what was known
     before a stretch of calibration origins and used on it; see :mod:`civstats.models._paths`. The
@@ -51,18 +55,18 @@ class LightGBM(Forecaster):
 
     Parameters
     ----------
-    treatment : {"ignore", "mask"}
+    treatment : {"ignore", "mask", "censor"}
     target : {"daily", "next_day", "week_sum"}
         What is predicted: every day up to `h`; the day after the cutoff alone (`h` is 1); or the
         sum over the next 7 days. For the sum `predict` takes a future of exactly 7 days and
         returns one row per series, dated on the last of them, in units per 7 days; under ``mask``
-        a week with a stockout day is no target.
+        a week with a stockout day is no target; ``censor`` is not offered for it.
     h : int
         Periods ahead that the booster learns; `predict` refuses later ones.
     objective : {"tweedie", "poisson"}
-        Loss of the mean.
+        Loss of the mean under ``ignore`` and ``mask``.
     n_rounds : int
-        Trees.
+        Trees; under ``censor`` the most.
     max_rows : int
         Training rows are a random share of all origins x series x periods ahead, at most this
         many.
@@ -111,7 +115,7 @@ class LightGBM(Forecaster):
     """
 
     name: ClassVar[str] = "LightGBM"
-    treatments: ClassVar[tuple[str, ...]] = ("ignore", "mask")
+    treatments: ClassVar[tuple[str, ...]] = ("ignore", "mask", "censor")
     can_update: ClassVar[bool] = True
     own_threads: ClassVar[bool] = True
 
@@ -141,6 +145,11 @@ class LightGBM(Forecaster):
         if objective not in OBJECTIVES:
             raise CivstatsError(
                 f"objective must be one of {', '.join(OBJECTIVES)}, but got {objective!r}"
+            )
+        if treatment == "censor" and target == "week_sum":
+            raise CivstatsError(
+                "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact "
+                "and censored days is neither; forecast days, whose paths sum"
             )
         self.target = target
         self.span = 7 if target == "week_sum" else 1
@@ -173,8 +182,9 @@ class LightGBM(Forecaster):
         oldest = max(1, first - self.train_periods)
         train = np.arange(n - self.span, oldest - 1, -self.origin_step)[::-1]
         origins = np.unique(np.r_[train, calibration, n])
-        design = Design(self._grid, self._known, origins, self.season_length)
-        model = self._boost(design, train, n, rng)
+        design = Design(self._grid, self._known, origins, self.season_length, self._targets())
+        early = self._boost(design, train, first, rng, stop=True) if len(calibration) else None
+        model = self._boost(design, train, n, rng, n_rounds=early.n_rounds if early else None)
         if model is None:
             raise ForecastError(
                 f"{self.name}: no target to train on up to {self.cutoff_.date()} under treatment "
@@ -182,15 +192,14 @@ class LightGBM(Forecaster):
             )
         self._model = model
         self.booster_ = self._model.booster
-        early = self._boost(design, train, first, rng) if len(calibration) else None
         if early is None:
             past = train[train + reach <= n][-8:]
-            self._fitted, self._actual = self._backcast(design, self._model, past)
+            self._backcast(design, self._model, past)
         else:
-            self._fitted, self._actual = self._backcast(design, early, calibration)
+            self._backcast(design, early, calibration)
         self._calibrated = self._grid.ids
         level = self.span * design.level[:, -1:]
-        self._size = negbin_size(level, self._fitted, self._actual, None)
+        self._size = negbin_size(level, self._fitted, self._actual, None, self._bound)
         self._now = Design(self._grid, self._known, np.array([n]), self.season_length)
 
     def _update(self, panel: pd.DataFrame) -> None:
@@ -222,6 +231,10 @@ class LightGBM(Forecaster):
         self._history = panel[[ID, DS, *known_covariates(panel.columns)]]
         return self._grid.y.shape[1]
 
+    def _targets(self) -> SalesGrid:
+        """What is predicted; here what the features read, too."""
+        return self._grid
+
     def _calibration(self, n: int, reach: int) -> np.ndarray:
         """Origins behind the residuals, evenly spaced up to the last with a full outcome."""
         last = n - reach
@@ -232,9 +245,20 @@ class LightGBM(Forecaster):
         return last - self.season_length * np.arange(count)[::-1]
 
     def _boost(
-        self, design: Design, origins: np.ndarray, until: int, rng: np.random.Generator
+        self,
+        design: Design,
+        origins: np.ndarray,
+        until: int,
+        rng: np.random.Generator,
+        *,
+        stop: bool = False,
+        n_rounds: int | None = None,
     ) -> MeanModel | None:
-        """Train on targets that end by `until`; None if there are none."""
+        """Train on targets that end by `until`; None if there are none.
+
+        With `stop`, a likelihood that can say so also settles the number of trees, on the last
+        targets.
+        """
         oldest = until - self.train_periods
         origins = origins[(origins >= oldest) & (origins + self.span <= until)]
         if not len(origins):
@@ -247,30 +271,31 @@ class LightGBM(Forecaster):
             rows,
             names=design.names,
             categorical=design.categorical,
-            objective=self.objective,
-            n_rounds=self.n_rounds,
+            objective=CENSORED_NEGBIN if self.treatment == "censor" else self.objective,
+            n_rounds=n_rounds or self.n_rounds,
+            late=rows.period >= until - self.h if stop else None,
             params=self.params,
             num_threads=self.num_threads,
             seed=self.seed,
         )
 
-    def _backcast(
-        self, design: Design, model: MeanModel, origins: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Forecasts and outcomes of past origins, shape (n_series, n_origins, h), NaN if none."""
+    def _backcast(self, design: Design, model: MeanModel, origins: np.ndarray) -> None:
+        """Keep forecasts and outcomes of past origins, (n_series, n_origins, h), NaN if none."""
         n_series, n = design.target.shape
         actual = np.full((n_series, len(origins), self.h), np.nan, dtype=np.float32)
-        fitted = actual.copy()
+        fitted, bound = actual.copy(), np.zeros(actual.shape, dtype=bool)
         for j, origin in enumerate(origins):
             known = design.cells(int(origin), self.h, n)
             series, ahead = np.nonzero(known)
-            cell = design.known.cell(series, origin + ahead)
+            at = (series, origin + ahead)
             index = np.full(len(series), design.position(origin))
-            x = design.matrix(series, index, ahead, design.known.table[cell])
-            start = design.start_of(series, index)
-            fitted[series, j, ahead] = model.predict(x, start)
-            actual[series, j, ahead] = design.target[series, origin + ahead]
-        return fitted, actual
+            x = design.matrix(series, index, ahead, design.known.table[design.known.cell(*at)])
+            mean = model.predict(x, design.start_of(series, index))
+            # Sales of a share of the day are held against that share of its demand.
+            fitted[series, j, ahead] = mean * design.exposure[at]
+            actual[series, j, ahead] = design.target[at]
+            bound[series, j, ahead] = design.censored[at]
+        self._fitted, self._actual, self._bound = fitted, actual, bound
 
     def _mean(self, ids: pd.Index, ahead: np.ndarray, known: pd.DataFrame) -> np.ndarray:
         """Forecast mean, shape (n_ids, n_ahead)."""
@@ -303,12 +328,14 @@ class LightGBM(Forecaster):
 
     def _residuals(
         self, ids: pd.Index, ahead: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Calibration forecasts, outcomes and dispersion of the asked series and days."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Calibration forecasts, outcomes, dispersion, and which outcomes are bounds."""
         row = self._calibrated.get_indexer(ids)
-        fitted, actual = self._fitted[row][..., ahead], self._actual[row][..., ahead]
+        fitted, actual, bound = (
+            a[row][..., ahead] for a in (self._fitted, self._actual, self._bound)
+        )
         size = self._size[row]
         # A series that came with an update has no residuals yet.
         fitted[row < 0], actual[row < 0] = np.nan, np.nan
         size[row < 0] = np.median(self._size)
-        return fitted, actual, size
+        return fitted, actual, size, bound
