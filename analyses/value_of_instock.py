@@ -324,7 +324,7 @@ def run(config: dict, out: Path) -> None:
             n_boot=config["boot"],
             block=7,
             seed=config["seed"],
-            predictive=list(backtest.forecasts.values()),
+            predictive=backtest.all_forecasts.values(),
         )
     with study.stage("value"), console.status("Pricing the lever"):
         results = price_lever(panel, backtest, scores, config)

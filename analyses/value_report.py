@@ -197,7 +197,9 @@ def _method(report: Report, results: Results, config: dict) -> None:
     )
     report.text(
         "Under `mask` the statsforecast models get stockout days imputed from the same series' past "
-        "in-stock days; LightGBM drops them from its loss and its lags. Daily WAPE is scored with the "
+        "in-stock days; LightGBM drops them from its loss and its lags. Under `censor` LightGBM's loss is the "
+        "censored negative binomial likelihood: a stockout day contributes P(demand >= sales), a full day "
+        "out nothing. Daily WAPE is scored with the "
         "median, RMSE and bias with the mean, and WAPE on window totals with the mean: a mean that is "
         "too low can win on daily WAPE, so WAPE never stands without bias. Intervals of scores are "
         "95 % bootstrap intervals over series **and** days, since series share days."

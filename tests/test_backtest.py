@@ -278,7 +278,8 @@ def test_paths_are_kept_for_the_last_cutoff_or_for_all(panel) -> None:
         _run(panel, models, **x) for x in ({}, {"keep_paths": True}, {"n_paths": 0})
     )
     name = usual.models[0]
-    assert usual.all_forecasts == {}
+    assert set(usual.all_forecasts) == set(kept.all_forecasts)
+    assert all(x.paths is None for x in usual.all_forecasts.values())
     assert set(kept.all_forecasts) == {(name, x) for x in kept.cutoffs}
     assert all(x.paths is not None for x in kept.all_forecasts.values())
     assert without.forecasts[name].paths is None

@@ -21,7 +21,7 @@ class Backtest:
     forecasts : dict of str to Forecast
         By alias, ``{Model}_{treatment}``: the forecasts of the last cutoff, with their paths.
     all_forecasts : dict of (str, Timestamp) to Forecast
-        By alias and cutoff, with their paths; empty unless they were to be kept.
+        By alias and cutoff; with their paths only if they were to be kept.
     left_out : pandas.DataFrame
         ``cutoff, unique_id, reason``: series of a window that got no forecast.
     level : tuple of float

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -210,12 +210,11 @@ def _assemble(
         seconds={name: sum(results[name, k][1] for k in numbers) for name in names},
         h=h,
         all_forecasts={
-            (name, cutoff): results[name, k][0]
+            (name, cutoff): made if keep_paths else replace(made, paths=None)
             for name in names
             for k, cutoff in zip(numbers, cutoffs, strict=True)
-        }
-        if keep_paths
-        else {},
+            for made in (results[name, k][0],)
+        },
     )
 
 

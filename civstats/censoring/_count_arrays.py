@@ -8,7 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from civstats.censoring import _count_math as scalar
-from civstats.censoring._count_math import jit
+from civstats.censoring._jit import drop_stale_cache, jit
+
+SLOPE_TERMS_MAX = 1e5  # reached only for means ten thousand times the dispersion, far out
 
 
 @jit
@@ -112,7 +114,8 @@ def _log_alpha_above(
         mean_h += weight * bend
         mean_x -= weight * k * p * q
         left = 1.0 - max(ratio, p)
-        if weight == 0.0 or (left > 0.0 and weight * (k + 1.0) <= 1e-15 * total * left * left):
+        done = left > 0.0 and weight * (k + 1.0) <= 1e-15 * total * left * left
+        if done or weight == 0.0 or k >= SLOPE_TERMS_MAX:
             break
     s, e = mean_s / total, mean_e / total
     variance = mean_ss / total - s * s
@@ -162,7 +165,9 @@ def log_alpha_derivatives(
             parts = _log_alpha_parts(y[i], mu, alpha[i], big)
         else:
             _, log_over, score, _ = scalar.tail(y[i], eta[i], alpha[i])
-            if log_over > -3.0:
+            # Above needs some 40 / (1 - p) terms; below c terms, and digits of the survival.
+            slow = alpha[i] * mu > 100.0
+            if log_over > (-15.0 if slow else -3.0):
                 parts = _log_alpha_below(y[i], eta[i], mu, alpha[i], big, math.exp(log_over), score)
             else:
                 parts = _log_alpha_above(y[i], eta[i], mu, alpha[i], big)
@@ -180,3 +185,6 @@ def over_arrays(kernel: Callable[..., None], n_out: int, *inputs: object) -> tup
     out = [np.empty(flat[0].size) for _ in range(n_out)]
     kernel(*out, *flat)
     return tuple(o.reshape(shape) for o in out)
+
+
+drop_stale_cache(__name__, tail)

@@ -9,16 +9,15 @@ probability of the beta representation.
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from numba import njit
+from civstats.censoring._jit import jit
 
 HALF_LOG_2PI = 0.9189385332046727
+ETA_DRAW_MAX = 27.6  # draws and quantiles treat means beyond 1e12 as 1e12
 ETA_MAX = 690.0  # exp(690) still leaves room for the products below
 FORWARD_MAX = 256.0  # longest plain sum from zero
+TERMS_MAX = 1e5  # of any series: reached only beyond means of 1e8 or so, and then cut off
 SERIES_P_MAX = 0.9  # beyond this success probability the continued fraction is the shorter way
-
-jit: Any = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @jit
@@ -119,7 +118,8 @@ def mills_series(c: float, x: float, alpha: float) -> tuple[float, float]:
         ratio_sum += weight
         moment += k * weight
         left = 1.0 - max(ratio, limit)
-        if weight == 0.0 or (left > 0.0 and weight * (k + 1.0) <= 1e-17 * moment * left * left):
+        done = left > 0.0 and weight * (k + 1.0) <= 1e-17 * moment * left * left
+        if done or weight == 0.0 or k >= TERMS_MAX:
             return ratio_sum, moment / ratio_sum
 
 
@@ -147,11 +147,11 @@ def below(c: float, eta: float, x: float, alpha: float, big: float) -> tuple[flo
         pmf *= x * (1.0 + alpha * (c - 1.0)) / c
         return first + total, -math.expm1(zero) - total, pmf
     pmf = math.exp(log_pmf(c, eta, alpha))
-    if alpha > 1.0:
+    if alpha * c > 1.0:
         total = pmf * c * alpha * beta_fraction(1.0 / alpha, c, math.exp(-big))
     else:
         weight, total, count = pmf, 0.0, c
-        while count >= 1.0 and weight > 1e-18 * total:
+        while count >= 1.0 and weight > 1e-18 * total and c - count < TERMS_MAX:
             weight *= count / (x * (1.0 + alpha * (count - 1.0)))
             total += weight
             count -= 1.0
@@ -200,24 +200,27 @@ def sample_tail(c: float, eta: float, alpha: float, u: float) -> float:
     c = max(c, 0.0)
     if math.isnan(eta) or not math.isfinite(c) or not math.isfinite(alpha):
         return math.nan
-    log_over, excess = tail(c, eta, alpha)[1], tail(c, eta, alpha)[3]
+    eta = min(eta, ETA_DRAW_MAX)
+    _, log_over, _, excess = tail(c, eta, alpha)
     start = log_pmf(c, eta, alpha)
     if excess < 2000.0 and log_over - start < 600.0:
         # Relative to f(c): nothing underflows however far out c lies.
         x = 1.0 / (math.exp(-eta) + alpha)
         target = u * math.exp(log_over - start)
         weight, total, k = 1.0, 1.0, 0.0
-        while total < target and weight > 1e-18 * total:
+        while total < target and weight > 1e-18 * total and k < TERMS_MAX:
             weight *= x * (1.0 + alpha * (c + k)) / (c + k + 1.0)
             total += weight
             k += 1.0
         return c + k
     goal = log_over + math.log1p(-u)
     low, high = c, c + max(1.0, math.ceil(excess))
-    while tail(high, eta, alpha)[1] >= goal:
+    while high < 1e18 and tail(high, eta, alpha)[1] >= goal:
         low, high = high, c + 2.0 * (high - c)
     while high - low > 1.0:
         middle = math.floor(0.5 * (low + high))
+        if not low < middle < high:  # beyond 2^53 neighbours are further apart than 1
+            break
         if tail(middle, eta, alpha)[1] >= goal:
             low = middle
         else:
@@ -232,10 +235,15 @@ def quantile(prob: float, eta: float, alpha: float) -> float:
         return math.nan
     if prob == 1.0:
         return math.inf if eta > -math.inf else 0.0
+    eta = min(eta, ETA_DRAW_MAX)
     guess = sample_tail(0.0, eta, alpha, prob)
     # The sum and the tail differ in the last bits: the public cdf has the last word.
-    while cdf(guess, eta, alpha) < prob:
+    for _ in range(100):
+        if cdf(guess, eta, alpha) >= prob:
+            break
         guess += 1.0
-    while guess > 0.0 and cdf(guess - 1.0, eta, alpha) >= prob:
+    for _ in range(100):
+        if guess <= 0.0 or cdf(guess - 1.0, eta, alpha) < prob:
+            break
         guess -= 1.0
     return guess

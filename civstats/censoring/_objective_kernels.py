@@ -12,7 +12,8 @@ import math
 import numpy as np
 
 from civstats.censoring import _count_math as scalar
-from civstats.censoring._count_math import ETA_MAX, jit
+from civstats.censoring._count_math import ETA_MAX
+from civstats.censoring._jit import drop_stale_cache, jit
 
 SERIES_RATIO = 0.35  # below it the sum from c upwards is shorter than the one from zero
 SMALL_SURVIVAL = 1e-5  # below it 1 - F has lost too many digits
@@ -120,3 +121,6 @@ def negative_loglik(
         else:
             total -= scalar.log_pmf(float(count), e, alpha)
     return total
+
+
+drop_stale_cache(__name__, objective)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
+from civstats.censoring import NegBin
 from civstats.evaluation.metric import Metric, View
 from civstats.schema import ForecastError
 
@@ -103,6 +105,55 @@ def expected_coverage(paths: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.n
         inside = (draws >= lo[part, None]) & (draws <= hi[part, None])
         out[part] = inside.mean(axis=1)
     return np.where(np.isnan(lo), np.nan, out)
+
+
+def expected_marginal_coverage(
+    marginal: pd.DataFrame, lo: np.ndarray, hi: np.ndarray
+) -> np.ndarray:
+    """P(lo <= D <= hi) under a model's own marginal distributions, exactly.
+
+    Parameters
+    ----------
+    marginal : pandas.DataFrame
+        ``unique_id, ds, family, mean, dispersion``, rectangular, sorted by series and time.
+    lo, hi : numpy.ndarray, shape (n_series, h)
+        Ends of the interval; NaN where there is no forecast.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_series, h)
+
+    Raises
+    ------
+    ForecastError
+        For a family other than ``negbin``, or shapes that do not agree.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> row = {"unique_id": "a", "ds": 0, "family": "negbin", "mean": 5.0, "dispersion": 2.0}
+    >>> low, high = np.ones((1, 1)), np.full((1, 1), 11.0)
+    >>> expected_marginal_coverage(pd.DataFrame([row]), low, high).round(4)
+    array([[0.8403]])
+    """
+    families = set(marginal["family"].unique())
+    if families != {"negbin"} or len(marginal) != lo.size:
+        raise ForecastError(
+            f"marginals of {', '.join(map(str, sorted(families)))} with {len(marginal)} row(s) for "
+            f"{lo.size} interval(s); expected one negbin row an interval"
+        )
+    mean, size = (
+        marginal[c].to_numpy(dtype=float).reshape(lo.shape) for c in ("mean", "dispersion")
+    )
+    known = np.isfinite(lo) & (mean > 0)
+    # A mean of zero puts everything on zero.
+    out = np.where(np.isnan(lo), np.nan, ((lo <= 0) & (hi >= 0)).astype(float))
+    family, eta = NegBin(size[known]), np.log(mean[known])
+    below = np.ceil(lo[known]) - 1
+    out[known] = family.cdf(np.floor(hi[known]), eta) - np.where(
+        below >= 0, family.cdf(np.maximum(below, 0), eta), 0.0
+    )
+    return out
 
 
 def _covered(view: View) -> np.ndarray:

@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 
 from civstats.evaluation.alignment import align
-from civstats.evaluation.intervals import INTERVALS, expected_coverage
+from civstats.evaluation.intervals import (
+    INTERVALS,
+    expected_coverage,
+    expected_marginal_coverage,
+)
 from civstats.evaluation.metric import Metric, Part, View
 from civstats.evaluation.points import POINTS
 from civstats.evaluation.regimes import NEEDED, Regime, choose_regimes
@@ -208,21 +212,29 @@ class Scorer:
         return out
 
     def _inside(self, name: str, level: float) -> np.ndarray:
-        """P(lo <= D <= hi) of each row under the model's own paths, NaN where it has none."""
+        """P(lo <= D <= hi) of each row under the model's own predictive distribution, or NaN."""
         aligned = self.aligned
         out = np.full(len(aligned.series), np.nan)
         lo, hi = self.read(name, "lo", level), self.read(name, "hi", level)
         for forecast in self.predictive[name]:
-            if forecast.paths is None:
-                continue
             cutoffs = aligned.cutoffs.get_indexer(pd.Index(forecast.frame[CUTOFF].unique()))
             mine = np.flatnonzero(np.isin(aligned.cutoff, cutoffs))
-            place = pd.Index(forecast.paths[ID].to_numpy()).get_indexer(aligned.ids)
-            day = pd.DatetimeIndex(forecast.paths[DS].to_numpy()).get_indexer(aligned.days)
+            if forecast.marginal is not None:
+                ids, ds = (forecast.marginal[c].unique() for c in (ID, DS))
+            elif forecast.paths is not None:
+                ids, ds = (forecast.paths[c].to_numpy() for c in (ID, DS))
+            else:
+                continue
+            place = pd.Index(ids).get_indexer(aligned.ids)
+            day = pd.DatetimeIndex(ds).get_indexer(aligned.days)
             i = place[aligned.series[mine]]
             t = day[aligned.column_day[aligned.column[mine]]]
             mine, i, t = (x[(i >= 0) & (t >= 0)] for x in (mine, i, t))
-            grid = np.full((2, forecast.paths.sizes[ID], forecast.paths.sizes[DS]), np.nan)
+            grid = np.full((2, len(ids), len(ds)), np.nan)
             grid[0, i, t], grid[1, i, t] = lo[mine], hi[mine]
-            out[mine] = expected_coverage(forecast.paths.to_numpy(), grid[0], grid[1])[i, t]
+            if forecast.marginal is not None:
+                inside = expected_marginal_coverage(forecast.marginal, grid[0], grid[1])
+            elif forecast.paths is not None:
+                inside = expected_coverage(forecast.paths.to_numpy(), grid[0], grid[1])
+            out[mine] = inside[i, t]
         return out

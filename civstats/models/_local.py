@@ -9,19 +9,17 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from civstats.models._assemble import assemble
 from civstats.models._impute import Histories, histories
-from civstats.models._paths import residual_paths, residual_quantiles
+from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster
 from civstats.schema import (
-    CUTOFF,
     DS,
     ID,
     CivstatsError,
     Forecast,
     ForecastError,
     check_h,
-    quantile_column,
-    quantiles_of_levels,
 )
 
 
@@ -110,26 +108,19 @@ class LocalForecaster(Forecaster):
         asked = history.ids.get_indexer(pd.Index(future[ID].iloc[:: len(days)]))
         mean, fitted, actual, fell = self._means(asked, late[asked], steps)
         self.fallback_ = history.ids[asked[fell]]
-        probabilities = quantiles_of_levels(level)
-        bands = residual_quantiles(mean, fitted, actual, None, probabilities)
-        frame = future[[ID, DS]].copy()
-        frame[CUTOFF] = self.cutoff_
-        name = f"{self.name}_{self.treatment}"
-        frame[name] = mean.ravel()
-        for k, probability in enumerate(probabilities):
-            frame[quantile_column(name, probability)] = bands[:, :, k].ravel()
-        paths = None
-        if n_paths:
-            import xarray as xr
-
-            drawn = residual_paths(mean, fitted, actual, None, n_paths, np.random.default_rng(seed))
-            paths = xr.DataArray(
-                drawn,
-                dims=(ID, "sample", DS),
-                coords={ID: history.ids[asked].to_numpy(), DS: days.to_numpy()},
-                name=name,
-            )
-        return Forecast(frame, self.name, self.treatment, tuple(level), paths)
+        return assemble(
+            future[[ID, DS]],
+            self.cutoff_,
+            mean,
+            fitted,
+            actual,
+            negbin_size(mean, fitted, actual, None),
+            model=self.name,
+            treatment=self.treatment,
+            level=level,
+            n_paths=n_paths,
+            seed=seed,
+        )
 
     def _periods(self, later: Any, earlier: Any) -> np.ndarray:
         """Count the periods from `earlier` to `later` (one of them a single day)."""

@@ -107,3 +107,31 @@ def test_chunks_change_nothing(monkeypatch):
     whole = expected_coverage(paths, lo, hi)
     monkeypatch.setattr("civstats.evaluation.intervals._CHUNK", 401)
     np.testing.assert_array_equal(expected_coverage(paths, lo, hi), whole)
+
+
+def test_expected_marginal_coverage_is_that_of_scipy():
+    from scipy import stats
+
+    from civstats.evaluation.intervals import expected_marginal_coverage
+
+    rng = np.random.default_rng(5)
+    mean, size = rng.gamma(1.0, 4.0, (6, 5)), rng.gamma(2.0, 1.0, (6, 1)) * np.ones((6, 5))
+    mean[0, 0] = 0.0
+    lo, hi = rng.integers(0, 4, (6, 5)).astype(float), rng.integers(4, 12, (6, 5)).astype(float)
+    lo[0, 0] = 0.0
+    lo[5, 4] = np.nan
+    marginal = pd.DataFrame(
+        {
+            "unique_id": np.repeat(list("abcdef"), 5),
+            "ds": np.tile(pd.date_range("2024-01-01", periods=5), 6),
+            "family": "negbin",
+            "mean": mean.ravel(),
+            "dispersion": size.ravel(),
+        }
+    )
+    got = expected_marginal_coverage(marginal, lo, hi)
+    law = stats.nbinom(size, size / (size + mean))
+    np.testing.assert_allclose(got, law.cdf(hi) - law.cdf(lo - 1), rtol=1e-9)
+    assert got[0, 0] == 1.0
+    with pytest.raises(ForecastError, match="expected one negbin row"):
+        expected_marginal_coverage(marginal.assign(family="tweedie"), lo, hi)
