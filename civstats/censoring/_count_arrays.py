@@ -157,20 +157,21 @@ def log_alpha_derivatives(
 ) -> None:
     """Fill the derivatives of the log-likelihood in log alpha, and the cross term with eta."""
     for i in range(y.size):
-        mu = math.exp(min(eta[i], scalar.ETA_MAX))
+        log_mu = min(eta[i], 200.0)  # the square of mu must not overflow
+        mu = math.exp(log_mu)
         big = math.log1p(alpha[i] * mu)
         if alpha[i] == 0.0 or (is_censored[i] and y[i] <= 0.0):
             parts = (0.0, 0.0, 0.0)
         elif not is_censored[i]:
             parts = _log_alpha_parts(y[i], mu, alpha[i], big)
         else:
-            _, log_over, score, _ = scalar.tail(y[i], eta[i], alpha[i])
+            _, log_over, score, _ = scalar.tail(y[i], log_mu, alpha[i])
             # Above needs some 40 / (1 - p) terms; below c terms, and digits of the survival.
             slow = alpha[i] * mu > 100.0
             if log_over > (-15.0 if slow else -3.0):
-                parts = _log_alpha_below(y[i], eta[i], mu, alpha[i], big, math.exp(log_over), score)
+                parts = _log_alpha_below(y[i], log_mu, mu, alpha[i], big, math.exp(log_over), score)
             else:
-                parts = _log_alpha_above(y[i], eta[i], mu, alpha[i], big)
+                parts = _log_alpha_above(y[i], log_mu, mu, alpha[i], big)
         grad[i], hess[i], cross[i] = parts
 
 

@@ -212,7 +212,8 @@ def sample_tail(c: float, eta: float, alpha: float, u: float) -> float:
             weight *= x * (1.0 + alpha * (c + k)) / (c + k + 1.0)
             total += weight
             k += 1.0
-        return c + k
+        if k < TERMS_MAX:
+            return c + k
     goal = log_over + math.log1p(-u)
     low, high = c, c + max(1.0, math.ceil(excess))
     while high < 1e18 and tail(high, eta, alpha)[1] >= goal:
@@ -238,11 +239,11 @@ def quantile(prob: float, eta: float, alpha: float) -> float:
     eta = min(eta, ETA_DRAW_MAX)
     guess = sample_tail(0.0, eta, alpha, prob)
     # The sum and the tail differ in the last bits: the public cdf has the last word.
-    for _ in range(100):
+    for _ in range(10_000):
         if cdf(guess, eta, alpha) >= prob:
             break
         guess += 1.0
-    for _ in range(100):
+    for _ in range(10_000):
         if guess <= 0.0 or cdf(guess - 1.0, eta, alpha) < prob:
             break
         guess -= 1.0

@@ -273,3 +273,21 @@ def test_counts_from_float32_tenths_are_taken_and_fractions_refused():
         Poisson().loglik(1, 0.0, exposure=-0.1)
     with pytest.raises(CivstatsError, match="is_censored must hold True or False"):
         Poisson().loglik([1.0], 0.0, [np.nan])
+
+
+def test_absurd_parameters_end_in_numbers_and_in_time():
+    """An exploding fit visits such points: no sum may run for ever there."""
+    eta, c, dispersion = (
+        a.ravel()
+        for a in np.meshgrid([-700.0, -30.0, 20.0, 45.0, 689.0], [0, 7, 5000], [1e-12, 1.0, 1e13])
+    )
+    family = NegBin(dispersion)
+    for values in (
+        family.loglik(c, eta, True),
+        *family.grad_hess(c, eta, True),
+        *family.dispersion_derivatives(c, eta, True),
+        family.conditional_mean(c, eta),
+        family.sample_above(c, eta, seed=0),
+        family.quantile(0.9, eta),
+    ):
+        assert np.isfinite(values).all()
