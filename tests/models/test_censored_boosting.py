@@ -1,0 +1,136 @@
+"""LightGBM under censor: the likelihood it climbs, its start, and demand recovered on known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from civstats.censoring import NegBin
+from civstats.data.synthetic import make_panel
+from civstats.features.history import history_features, sales_grid
+from civstats.models import make_forecaster
+from civstats.models._censored_boosting import CensoredObjective, Observed, start
+from civstats.models.boosting import LightGBM
+from civstats.schema import DS, OUTCOMES, CivstatsError, validate_panel
+from civstats.stockouts.simulate import simulate_stockouts
+
+
+def capped(mean: float, size: float, n: int, caps: list[int], seed: int) -> Observed:
+    rng = np.random.default_rng(seed)
+    demand = rng.negative_binomial(size, size / (size + mean), n)
+    cap = rng.choice(caps, n)
+    return Observed(
+        np.minimum(demand, cap).astype(float), demand >= cap, np.full(n, np.log(2.0))
+    )
+
+
+def test_start_recovers_mean_and_dispersion_where_sales_are_too_low():
+    data = capped(5.0, 2.0, 60_000, [6, 8, 12], 1)
+    shift, dispersion = start(data)
+    assert data.y.mean() < 4.4
+    assert 2.0 * np.exp(shift) == pytest.approx(5.0, rel=0.02)
+    assert dispersion == pytest.approx(2.0, rel=0.08)
+
+
+def test_objective_is_the_reference_gradient():
+    data = capped(5.0, 2.0, 500, [0, 3, 8], 2)
+    score = np.random.default_rng(3).normal(1.5, 0.7, 500)
+    grad, hess = CensoredObjective(data, 2.0, seed=0, num_threads=1)(score, None)
+    slope, _ = NegBin(2.0).grad_hess(data.y, score, data.censored)
+    np.testing.assert_allclose(grad, -slope, rtol=1e-5, atol=1e-6)
+    assert (hess >= 0).all()
+    silent = data.censored & (data.y == 0)
+    assert silent.any()
+    assert (grad[silent] == 0).all()
+    assert (hess[silent] == 0).all()
+
+
+def test_dispersion_follows_the_means():
+    """The estimate moves from where it started to the truth as the means become right."""
+    data = capped(5.0, 2.0, 40_000, [6, 8, 12], 4)
+    objective = CensoredObjective(data, 50.0, seed=0, num_threads=1)
+    for _ in range(25):
+        objective(np.full(len(data.y), np.log(5.0)), None)
+    assert objective.dispersion == pytest.approx(2.0, rel=0.1)
+
+
+def flagged() -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    y = rng.poisson(3, 60).astype(float)
+    flag, share = np.zeros(60, bool), np.ones(60)
+    flag[[50, 55]] = True
+    y[50] = 0.0
+    share[57] = 0.25
+    panel = pd.DataFrame(
+        {
+            "unique_id": "a",
+            "ds": pd.date_range("2024-01-01", periods=60),
+            "y": y,
+            "is_censored": flag,
+            "in_stock_share": share,
+        }
+    )
+    return validate_panel(panel)
+
+
+def test_a_mean_is_units_sold_over_exposure():
+    panel = flagged()
+    grid = sales_grid(panel, "censor")
+    y = panel["y"].to_numpy()[53:60]
+    # Day 55 gives units but no exposure, day 57 a quarter of a day.
+    expected = y.sum() / (5 + 0.25)
+    got = history_features(grid, [60]).at(0)
+    assert got["mean_7"][0, 0] == pytest.approx(expected, rel=1e-6)
+    assert np.isnan(history_features(grid, [56]).at(0)["lag_1"][0, 0])
+    assert np.isnan(grid.y[0, 50])
+    assert grid.censored[0].nonzero()[0].tolist() == [55]
+
+
+def test_days_wholly_out_are_to_censor_what_they_are_to_mask():
+    panel = flagged()
+    whole = validate_panel(
+        panel.drop(columns="in_stock_share").assign(
+            is_censored=panel["is_censored"], y=panel["y"].where(~panel["is_censored"], 0.0)
+        )
+    )
+    mask, censor = sales_grid(whole, "mask"), sales_grid(whole, "censor")
+    np.testing.assert_array_equal(mask.y, censor.y)
+    np.testing.assert_array_equal(mask.exposure, censor.exposure)
+    assert not censor.censored.any()
+
+
+def test_a_sum_of_bounds_is_refused():
+    with pytest.raises(CivstatsError, match="cannot honour treatment 'censor'"):
+        LightGBM(treatment="censor", target="week_sum")
+
+
+@pytest.fixture(scope="module")
+def world():
+    return make_panel(n_series=60, n_days=420, seed=5)
+
+
+def bias(panel: pd.DataFrame, treatment: str) -> float:
+    cutoff = panel[DS].max() - pd.Timedelta(days=28)
+    history = validate_panel(panel[panel[DS] <= cutoff])
+    future = panel[(panel[DS] > cutoff) & panel["unique_id"].isin(history["unique_id"].unique())]
+    known = future.drop(columns=[c for c in OUTCOMES if c in future.columns])
+    model = make_forecaster("LightGBM", treatment=treatment, n_rounds=120, num_threads=1)
+    frame = model.fit(history).predict(known, level=[80], n_paths=0).frame
+    return frame[f"LightGBM_{treatment}"].sum() / future["demand_mean"].sum() - 1
+
+
+def test_censor_recovers_demand_that_ignore_and_mask_lose(world):
+    short = simulate_stockouts(world, mechanism="inventory", rate=0.3, seed=5)
+    oracle = bias(world, "ignore")
+    found = {t: bias(short, t) for t in ("ignore", "mask", "censor")}
+    assert found["ignore"] < oracle - 0.15
+    assert found["mask"] < oracle - 0.15
+    assert abs(found["censor"] - oracle) < 0.08
+
+
+def test_without_stockouts_the_treatments_agree(world):
+    plain = validate_panel(world.assign(is_censored=False))
+    found = {t: bias(plain, t) for t in ("ignore", "mask", "censor")}
+    assert found["ignore"] == found["mask"]
+    assert abs(found["censor"] - found["ignore"]) < 0.05
