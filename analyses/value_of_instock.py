@@ -5,6 +5,11 @@ Run ``python analyses/value_of_instock.py --help``; every option has a default.
 
 from __future__ import annotations
 
+import os
+
+# Before any OpenMP library is loaded: threads that spin while they wait make a busy machine crawl.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path

@@ -224,7 +224,7 @@ def _results(report: Report, results: Results, config: dict) -> None:
         name="bias",
         note="A perfect forecast is not unbiased on sales: its row holds the bias that the true mean "
         "demand shows on the same days."
-        if known
+        if _perfect_known(scores)
         else "A perfect forecast of demand is not unbiased on sales: in-stock days are low-demand days, "
         "so it looks too high on them.",
     )
@@ -270,6 +270,10 @@ def _results(report: Report, results: Results, config: dict) -> None:
 _WORDS = {"all_days": "all days", "in_stock": "in stock", "demand": "demand"}
 
 
+def _perfect_known(scores: pd.DataFrame) -> bool:
+    return bool(scores.loc[scores["metric"] == "bias", "expected"].notna().any())
+
+
 def _by_model(scores: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     pooled = scores[scores["cutoff"].isna()]
     groups = pooled.groupby(["model", "treatment"], sort=False, observed=True)
@@ -281,7 +285,7 @@ def _bias_table(scores: pd.DataFrame, known: bool) -> pd.DataFrame:
     rows = []
     for model, treatment, part in _by_model(scores):
         bias = part[part["metric"] == "bias"].set_index("regime")
-        if known and not rows:
+        if known and not rows and bias["expected"].notna().any():
             rows.append(
                 {"model": "a perfect forecast", "treatment": "—"}
                 | {
@@ -358,7 +362,8 @@ def _decision(report: Report, results: Results, config: dict) -> None:
     report.text(
         f"**The lever**: {100 * config['share']:.0f} % of stockout days averted, over the "
         f"{config['h']} days after {cutoff:%d %b %Y}. Demand comes from `{results.chosen}`; stockouts "
-        "from each series' own history, shrunk to its department's; a day that is out in the base "
+        "from each series' own history, shrunk to its department's, and more or less likely with the "
+        "demand that is expected, as far as history shows; a day that is out in the base "
         "world comes back if its shared uniform is small enough, so no series can lose. A unit is "
         f"worth its price times a margin of {100 * config['margin']:.0f} %."
     )
@@ -471,8 +476,8 @@ def _limits(report: Report, results: Results, config: dict, simulated: bool) -> 
     points = [
         "The value is gross: units that a customer would have bought as a substitute or later are not "
         "taken off.",
-        "Stockout probabilities are extrapolated from each series' past; they do not yet rise with "
-        "promised demand.",
+        "Stockout probabilities are extrapolated from each series' past and follow its expected demand; "
+        "they know no replenishment plans.",
         "Prices are taken as they are; nothing here is a price elasticity.",
         f"The horizon that is priced is the last window of the backtest ({config['h']} days after "
         f"{results.backtest.cutoffs[-1]:%d %b %Y}), so that it can be checked.",
@@ -482,6 +487,11 @@ def _limits(report: Report, results: Results, config: dict, simulated: bool) -> 
             0,
             f"Demand comes from a forecast under `{treatment}`. Where stockouts are caused by high "
             "demand it is too low, and so is the value.",
+        )
+    if config["data"] == "m5":
+        points.append(
+            "M5 holds items that sell nothing for months and come back; a forecast from past sales "
+            "cannot see that coming, and neither can the ranking."
         )
     if simulated:
         points.append(

@@ -33,7 +33,13 @@ if TYPE_CHECKING:
 ROW, GAP = 0.31, 0.13  # inches
 
 
-def row_chart(panels: Sequence[RowPanel], title: str, subtitle: str = "") -> Figure:
+def row_chart(
+    panels: Sequence[RowPanel],
+    title: str,
+    subtitle: str = "",
+    *,
+    tick: str = "a perfect forecast",
+) -> Figure:
     """Draw panels side by side that share their rows (model x treatment)."""
     keys = _keys(pd.concat([p.scores for p in panels], ignore_index=True))
     models = list(dict.fromkeys(m for m, _ in keys))
@@ -58,7 +64,7 @@ def row_chart(panels: Sequence[RowPanel], title: str, subtitle: str = "") -> Fig
     figure = canvas(top + at + bottom)
     heading(figure, title, subtitle)
     regimes = [r for r in REGIMES if any((p.scores["regime"] == r).any() for p in panels)]
-    expected = any(p.scores["expected"].notna().any() for p in panels)
+    expected = tick if any(p.scores["expected"].notna().any() for p in panels) else ""
     _key(figure, head, regimes, expected, any(p.ring for p in panels) and len(keys) > 1, hollow)
 
     gutter, column = 0.3, COLUMN
@@ -128,7 +134,7 @@ def _bands(
 
 
 def _key(
-    figure: Figure, head: float, regimes: list[str], expected: bool, ring: bool, hollow: bool
+    figure: Figure, head: float, regimes: list[str], expected: str, ring: bool, hollow: bool
 ) -> None:
     """Write the key on one line under the heading, marker and words side by side."""
     from matplotlib.lines import Line2D
@@ -144,9 +150,7 @@ def _key(
         for r in regimes
     ]
     if expected:
-        entries.append(
-            ({"marker": "|", "ms": 9, "mew": 2, "color": MUTED}, "a perfect forecast", MUTED)
-        )
+        entries.append(({"marker": "|", "ms": 9, "mew": 2, "color": MUTED}, expected, MUTED))
     if ring:
         style: dict[str, Any] = {"marker": "o", "ms": 10, "mfc": "none", "mew": 1.2, "color": MUTED}
         entries.append((style, "lowest by that yardstick", MUTED))

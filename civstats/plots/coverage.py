@@ -63,10 +63,10 @@ def coverage(scores: pd.DataFrame, levels: tuple[float, ...] | None = None) -> P
     line = "The line is the nominal level."
     ticks = pd.concat([p.scores["expected"] - (p.reference or 0.0) for p in panels]).dropna()
     if len(ticks) and (ticks > 0).all():
-        line += " Counts are discrete: even a perfect forecast covers more, as its tick shows."
+        line += " Counts are discrete: a model expects its own intervals to cover more, as its tick shows."
     rows = first.groupby(["model", "treatment"]).ngroups
     alt = f"Dot plot of interval coverage for {rows} model and treatment rows. {title}."
-    return Plot(row_chart(panels, title, line), alt)
+    return Plot(row_chart(panels, title, line, tick="as the model expects"), alt)
 
 
 def _shares(frame: pd.DataFrame, regime: str) -> str:
