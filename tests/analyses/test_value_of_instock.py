@@ -153,7 +153,7 @@ def broken(kind: str) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("missing column", "missing column"),
+        ("missing column", "lacks column(s) y"),
         ("duplicate", "repeat a series and date"),
         ("gap", "gap"),
         ("negative", "negative sales"),
@@ -204,7 +204,7 @@ def test_broken_m5_files_end_in_one_line(app, tmp_path, kind, message):
         (("--h", 0), "h must be"),
         (("--level", 0.8), "did you mean 80"),
         (("--windows", 0), "n_windows"),
-        (("--windows", 40), "windows"),
+        (("--windows", 40), "3 would fit"),
         (("--store", "NOWHERE"), "NOWHERE"),
         (("--department", "NOTHING"), "NOTHING"),
         (("--models", "Oracle"), "unknown model"),
