@@ -44,12 +44,15 @@ class MeanModel:
         0 for all cores.
     n_rounds : int
         Trees.
+    dispersion : float, optional
+        Of the censored negative binomial; None under another loss.
     """
 
     booster: lightgbm.Booster | None
     shift: float
     num_threads: int = 0
     n_rounds: int = 0
+    dispersion: float | None = None
 
     def predict(self, x: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Return the mean of rows, shape (n_rows,)."""
@@ -71,10 +74,12 @@ def train_mean(
     num_threads: int,
     seed: int,
     late: np.ndarray | None = None,
+    dispersion: float | None = None,
 ) -> MeanModel:
     """Train on rows; the objective is the only place where the treatment's likelihood enters.
 
-    `late` marks the rows on which the censored likelihood may stop boosting.
+    `late` marks the rows on which the censored likelihood may stop boosting; a `dispersion` fixes
+    the one that it would estimate.
     """
     import lightgbm
 
@@ -82,16 +87,17 @@ def train_mean(
         from civstats.models._censored_boosting import train_censored
 
         settings = {**_PARAMS, "seed": seed, "num_threads": _threads(num_threads, len(rows.y))}
-        booster, shift = train_censored(
+        booster, shift, found = train_censored(
             rows,
             names=names,
             categorical=categorical,
             params={**settings, **params},
             n_rounds=n_rounds,
             late=late,
+            fixed=dispersion,
         )
         best = 0 if booster is None else booster.best_iteration or booster.num_trees()
-        return MeanModel(booster, shift, num_threads, max(best, 0))
+        return MeanModel(booster, shift, num_threads, max(best, 0), found)
     # A panel without a sale still needs a log.
     shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
     if not rows.y.any():

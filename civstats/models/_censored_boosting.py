@@ -44,18 +44,19 @@ class Observed:
         return Observed(self.y[rows], self.censored[rows], self.offset[rows])
 
 
-def start(data: Observed) -> tuple[float, float]:
+def start(data: Observed, fixed: float | None = None) -> tuple[float, float]:
     """Return the constant shift of the log mean, and the dispersion, that fit best together.
 
     Alternates two one-dimensional maximisations of the censored likelihood. A start at the mean of
-    the sales would be too low, and boosting with a shrunken step would not make up for it.
+    the sales would be too low, and boosting with a shrunken step would not make up for it. A
+    `fixed` dispersion stays as it is.
     """
     from scipy import optimize
 
-    shift, dispersion = 0.0, 1.0
+    shift, dispersion = 0.0, 1.0 if fixed is None else fixed
     # Without an exact row above zero, or with none at all, the optimum is at an end.
     bounds = (-8.0, 8.0)
-    for _ in range(4):
+    for _ in range(4 if fixed is None else 1):
         found = optimize.minimize_scalar(
             lambda s, a=dispersion: mean_negative_loglik(
                 data.offset + s, data.y, data.censored, a, n_threads=1
@@ -65,7 +66,9 @@ def start(data: Observed) -> tuple[float, float]:
             options={"xatol": 1e-4},
         )
         shift = float(found.x)
-        dispersion = fit_dispersion(data.y, np.exp(data.offset + shift), data.censored, n_threads=1)
+        if fixed is None:
+            mean = np.exp(data.offset + shift)
+            dispersion = fit_dispersion(data.y, mean, data.censored, n_threads=1)
     return shift, dispersion
 
 
@@ -81,11 +84,22 @@ class CensoredObjective:
         Of the rows from which the dispersion is estimated.
     num_threads : int
         0 for all cores.
+    fixed : bool
+        Whether the dispersion stays where it starts.
     """
 
-    def __init__(self, train: Observed, dispersion: float, seed: int, num_threads: int = 0) -> None:
+    def __init__(
+        self,
+        train: Observed,
+        dispersion: float,
+        seed: int,
+        num_threads: int = 0,
+        *,
+        fixed: bool = False,
+    ) -> None:
         self.train = train
         self.dispersion = dispersion
+        self.fixed = fixed
         self.n_threads = num_threads or None
         self._calls = 0
         n = len(train.y)
@@ -96,7 +110,7 @@ class CensoredObjective:
     def __call__(self, score: np.ndarray, _: Any) -> tuple[np.ndarray, np.ndarray]:
         """Gradient and hessian of the negative log-likelihood at the raw score, offset included."""
         self._calls += 1
-        if self._calls % _REFRESH == 0:
+        if self._calls % _REFRESH == 0 and not self.fixed:
             mean = np.exp(score[self._rows])
             self.dispersion = fit_dispersion(
                 self._sample.y, mean, self._sample.censored, n_threads=self.n_threads
@@ -118,7 +132,8 @@ def train_censored(
     params: dict[str, Any],
     n_rounds: int,
     late: np.ndarray | None = None,
-) -> tuple[lightgbm.Booster | None, float]:
+    fixed: float | None = None,
+) -> tuple[lightgbm.Booster | None, float, float]:
     """Train a booster of the log mean under the censored negative binomial.
 
     Parameters
@@ -133,6 +148,8 @@ def train_censored(
     late : numpy.ndarray of bool, shape (n_rows,), optional
         Rows kept out of training: boosting stops when their censored likelihood no longer rises.
         Not used if they are none, or a quarter of all rows and more.
+    fixed : float, optional
+        A dispersion to take as given; ``inf`` is the Poisson. By default it is estimated.
 
     Returns
     -------
@@ -140,18 +157,24 @@ def train_censored(
         None where no row holds a sale.
     shift : float
         Constant of the log mean.
+    dispersion : float
+        Of the negative binomial: the last estimate, or `fixed`.
     """
     import lightgbm
 
     observed = Observed(rows.y, rows.censored, np.log(rows.start * rows.exposure))
-    shift, dispersion = start(observed)
+    shift, dispersion = start(observed, fixed)
     if not rows.y.any():
-        return None, shift
+        return None, shift, dispersion
     observed = Observed(rows.y, rows.censored, observed.offset + shift)
     hold = late is not None and bool(late.any()) and 4 * int(late.sum()) < len(late)
     kept = ~late if hold and late is not None else np.ones(len(rows.y), dtype=bool)
     objective = CensoredObjective(
-        observed.take(kept), dispersion, params["seed"], params["num_threads"]
+        observed.take(kept),
+        dispersion,
+        params["seed"],
+        params["num_threads"],
+        fixed=fixed is not None,
     )
     params = {"max_delta_step": MAX_DELTA_STEP, **params, "metric": "none"}
 
@@ -170,7 +193,8 @@ def train_censored(
     train = dataset(kept)
     chosen = {**params, "objective": objective}
     if not hold:
-        return lightgbm.train(chosen, train, num_boost_round=n_rounds), shift
+        booster = lightgbm.train(chosen, train, num_boost_round=n_rounds)
+        return booster, shift, objective.dispersion
     later = observed.take(~kept)
 
     def loss(raw: np.ndarray, _: Any) -> tuple[str, float, bool]:
@@ -187,4 +211,4 @@ def train_censored(
         feval=loss,
         callbacks=[lightgbm.early_stopping(_PATIENCE, verbose=False)],
     )
-    return booster, shift
+    return booster, shift, objective.dispersion

@@ -65,6 +65,9 @@ class LightGBM(Forecaster):
         Periods ahead that the booster learns; `predict` refuses later ones.
     objective : {"tweedie", "poisson"}
         Loss of the mean under ``ignore`` and ``mask``.
+    dispersion : float, optional
+        Under ``censor`` the dispersion of the likelihood, taken as given (``inf`` is the
+        Poisson). By default it is estimated.
     n_rounds : int
         Trees; under ``censor`` the most.
     max_rows : int
@@ -93,11 +96,13 @@ class LightGBM(Forecaster):
     ----------
     booster_ : lightgbm.Booster, optional
         Predicts the log of the mean relative to the series' recent level; none without a sale.
+    dispersion_ : float, optional
+        Of the censored negative binomial; None under other treatments.
 
     Raises
     ------
     CivstatsError
-        For an unknown target or objective.
+        For an unknown target or objective, or a dispersion that is not positive or not used.
     ForecastError
         From `predict`, beyond `h`.
 
@@ -120,6 +125,7 @@ class LightGBM(Forecaster):
     own_threads: ClassVar[bool] = True
 
     booster_: lightgbm.Booster | None
+    dispersion_: float | None
 
     def __init__(
         self,
@@ -128,6 +134,7 @@ class LightGBM(Forecaster):
         target: str = "daily",
         h: int = 28,
         objective: str = "tweedie",
+        dispersion: float | None = None,
         n_rounds: int = 200,
         max_rows: int = 400_000,
         train_periods: int = 730,
@@ -146,6 +153,11 @@ class LightGBM(Forecaster):
             raise CivstatsError(
                 f"objective must be one of {', '.join(OBJECTIVES)}, but got {objective!r}"
             )
+        if dispersion is not None and (treatment != "censor" or not dispersion > 0):
+            raise CivstatsError(
+                f"dispersion must be positive and goes with treatment 'censor', but got "
+                f"{dispersion!r} with {treatment!r}"
+            )
         if treatment == "censor" and target == "week_sum":
             raise CivstatsError(
                 "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact "
@@ -155,6 +167,7 @@ class LightGBM(Forecaster):
         self.span = 7 if target == "week_sum" else 1
         self.h = check_h(h) if target == "daily" else 1
         self.objective = objective
+        self.dispersion = dispersion
         self.n_rounds = n_rounds
         self.max_rows = max_rows
         self.train_periods = train_periods
@@ -191,7 +204,7 @@ class LightGBM(Forecaster):
                 f"{self.treatment!r}; give a longer history"
             )
         self._model = model
-        self.booster_ = self._model.booster
+        self.booster_, self.dispersion_ = self._model.booster, self._model.dispersion
         if early is None:
             past = train[train + reach <= n][-8:]
             self._backcast(design, self._model, past)
@@ -274,6 +287,7 @@ class LightGBM(Forecaster):
             objective=CENSORED_NEGBIN if self.treatment == "censor" else self.objective,
             n_rounds=n_rounds or self.n_rounds,
             late=rows.period >= until - self.h if stop else None,
+            dispersion=self.dispersion,
             params=self.params,
             num_threads=self.num_threads,
             seed=self.seed,

@@ -134,3 +134,23 @@ def test_without_stockouts_the_treatments_agree(world):
     found = {t: bias(plain, t) for t in ("ignore", "mask", "censor")}
     assert found["ignore"] == found["mask"]
     assert abs(found["censor"] - found["ignore"]) < 0.05
+
+
+def test_a_dispersion_can_be_given(world):
+    short = simulate_stockouts(world, mechanism="inventory", rate=0.3, seed=5)
+    small = {"treatment": "censor", "n_rounds": 30, "max_rows": 20_000, "num_threads": 1}
+    free = LightGBM(**small).fit(short)
+    assert 0.3 < free.dispersion_ < 20
+    poisson = LightGBM(**small, dispersion=np.inf).fit(short)
+    assert poisson.dispersion_ == np.inf
+    wild = LightGBM(**small, dispersion=0.25 * free.dispersion_).fit(short)
+    assert wild.dispersion_ == 0.25 * free.dispersion_
+    # The heavier the assumed tail beyond a bound, the more demand is taken to lie there.
+    shifts = [m._model.shift for m in (poisson, free, wild)]
+    assert shifts == sorted(shifts)
+
+
+@pytest.mark.parametrize(("treatment", "given"), [("censor", 0.0), ("mask", 2.0), ("censor", -1.0)])
+def test_a_dispersion_that_means_nothing_is_refused(treatment, given):
+    with pytest.raises(CivstatsError, match="dispersion must be positive"):
+        LightGBM(treatment=treatment, dispersion=given)
