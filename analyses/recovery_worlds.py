@@ -1,0 +1,221 @@
+"""The worlds of the recovery study: stockouts on known demand, the fits on them, and their sums."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from recovery_breaks import BREAKS, broken
+
+from civstats.evaluation.intervals import expected_marginal_coverage
+from civstats.evaluation.recovery import WorldSums
+from civstats.features.history import SalesGrid, sales_grid
+from civstats.models import make_forecaster
+from civstats.models.boosting import LightGBM
+from civstats.schema import (
+    CENSORED,
+    DEMAND,
+    DEMAND_MEAN,
+    DS,
+    ID,
+    OUTCOMES,
+    Forecast,
+    Y,
+    alias,
+    level_columns,
+    validate_panel,
+)
+
+LEVELS = (80, 95)
+GRID_MODELS = {
+    "LightGBM": ("ignore", "mask", "censor"),
+    "SeasonalWindowAverage": ("ignore", "mask"),
+}
+Sums = dict[str, np.ndarray]
+Key = tuple[str, float, str, str, str]
+"""Mechanism, rate (or kind and severity of a break), model, treatment, trained on."""
+
+
+class OracleLags(LightGBM):
+    """LightGBM that learns from true demand but reads the features its treatment would see.
+
+    What separates it from the treatment under test is the labels alone; the full oracle also has
+    lags of true demand, which no treatment can have.
+
+    Parameters
+    ----------
+    truth : pandas.DataFrame
+        A validated panel without flags whose ``y`` is demand, the same rows as the history.
+    **params
+        As for LightGBM.
+    """
+
+    def __init__(self, truth: pd.DataFrame, **params: Any) -> None:
+        super().__init__(**params)
+        self._truth = truth
+
+    def _targets(self) -> SalesGrid:
+        return sales_grid(self._truth[self._truth[DS] <= self.cutoff_])
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of work for a process: all fits on one world under one mechanism or break.
+
+    Attributes
+    ----------
+    seed : int
+        Of the world (synthetic), of its stockouts, and of the fits.
+    kind : {"none", "cell", "break"}
+    mechanism : str
+        A mechanism, or the name of a break.
+    rate : float
+        Share of days with a stockout.
+    """
+
+    seed: int
+    kind: str
+    mechanism: str
+    rate: float
+
+
+class Bench:
+    """A world cut at its cutoff: fits on the history, sums over the days after it.
+
+    Parameters
+    ----------
+    demand : pandas.DataFrame
+        The world without stockouts, history and scored days.
+    config : dict
+        Of the study.
+    seed : int
+    """
+
+    def __init__(self, demand: pd.DataFrame, config: dict, seed: int) -> None:
+        self.config, self.seed = config, seed
+        self.cutoff = demand[DS].max() - pd.Timedelta(days=config["h"])
+        truth = demand if DEMAND not in demand.columns else demand.assign(**{Y: demand[DEMAND]})
+        self.truth = validate_panel(truth[truth[DS] <= self.cutoff])
+        known = set(self.truth[ID].unique())
+        self.scored = demand[(demand[DS] > self.cutoff) & demand[ID].isin(known)]
+        self.scored = self.scored.sort_values([ID, DS], ignore_index=True)
+        self.actual = self.scored[DEMAND if DEMAND in demand.columns else Y].to_numpy(dtype=float)
+        self.mean = (
+            self.scored[DEMAND_MEAN].to_numpy(dtype=float)
+            if DEMAND_MEAN in demand.columns
+            else None
+        )
+        # Real sales are the same series and days whatever the stockouts: one set of weights.
+        own = config["data"] == "synthetic"
+        self.sums = WorldSums(
+            self.scored, n_boot=config["boot"], seed=1000 + (seed if own else 0), block=7
+        )
+
+    def fit(
+        self,
+        panel: pd.DataFrame,
+        model: str,
+        treatment: str,
+        *,
+        oracle: bool = False,
+        dispersion: float | None = None,
+    ) -> tuple[Sums, float | None]:
+        """Fit on the history of `panel`, forecast, and sum; also the dispersion it settled on."""
+        history = validate_panel(panel[panel[DS] <= self.cutoff])
+        params: dict[str, Any] = {"treatment": treatment}
+        if model == "LightGBM":
+            params |= {
+                "h": self.config["h"],
+                "n_rounds": self.config["rounds"],
+                "max_rows": self.config["rows"],
+                "calibration_origins": self.config["origins"],
+                "params": {"learning_rate": self.config["learning_rate"]},
+                "num_threads": 1,
+                "seed": self.seed,
+                "dispersion": dispersion,
+            }
+        made = OracleLags(self.truth, **params) if oracle else make_forecaster(model, **params)
+        known = self.scored.drop(columns=[c for c in OUTCOMES if c in self.scored.columns])
+        forecast = made.fit(history).predict(known, level=LEVELS, n_paths=0, seed=self.seed)
+        return self.score(forecast), getattr(made, "dispersion_", None)
+
+    def score(self, forecast: Forecast) -> Sums:
+        """Sum squared errors, errors and coverage of one forecast under the bootstrap weights."""
+        frame = self.scored[[ID, DS]].merge(
+            forecast.frame, on=[ID, DS], how="left", validate="one_to_one"
+        )
+        name = alias(forecast.model, forecast.treatment)
+        mean = frame[name].to_numpy(dtype=float)
+        held = self.actual if self.mean is None else self.mean
+        values = {
+            "loss": np.square(mean - held),
+            "n": np.ones(len(mean)),
+            "error": mean - self.actual,
+            "demand": self.actual,
+        }
+        if self.mean is not None:
+            values |= {"error_mean": mean - self.mean, "demand_mean": self.mean}
+        for level in LEVELS:
+            low, high = (frame[c].to_numpy(float) for c in level_columns(name, level))
+            values[f"inside_{level}"] = (low <= self.actual) & (self.actual <= high)
+            if forecast.marginal is not None:
+                shape = (frame[ID].nunique(), -1)
+                values[f"expected_{level}"] = expected_marginal_coverage(
+                    forecast.marginal, low.reshape(shape), high.reshape(shape)
+                ).ravel()
+        return {key: self.sums(np.asarray(x, dtype=float)) for key, x in values.items()}
+
+
+def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> dict[Key, Sums]:
+    """Do all fits of a task.
+
+    Parameters
+    ----------
+    task : Task
+    config : dict
+    base : pandas.DataFrame, optional
+        The panel whose sales are taken for demand; by default a synthetic world of the task's seed.
+    """
+    demand = base
+    if demand is None:
+        from civstats.data.synthetic import make_panel
+
+        demand = make_panel(n_series=config["series"], n_days=config["days"], seed=task.seed)
+    bench = Bench(demand, config, task.seed)
+    if task.kind == "none":
+        panel = validate_panel(demand.assign(**{CENSORED: False}))
+        return {
+            ("none", 0.0, model, treatment, "sales"): bench.fit(panel, model, treatment)[0]
+            for model in config["models"]
+            for treatment in GRID_MODELS[model]
+        }
+    if task.kind == "cell":
+        return _cell(bench, demand, task, config)
+    out: dict[Key, Sums] = {}
+    settled = None
+    for severity in BREAKS[task.mechanism].severities:
+        panel = broken(demand, task.mechanism, severity, rate=task.rate, seed=task.seed)
+        given = None
+        if task.mechanism == "dispersion" and severity != 1.0:
+            given = severity * settled
+        sums, found = bench.fit(panel, "LightGBM", "censor", dispersion=given)
+        # The estimate stands first among the severities; the others are multiples of it.
+        settled = found if settled is None else settled
+        out[task.mechanism, severity, "LightGBM", "censor", "sales"] = sums
+    return out
+
+
+def _cell(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict[Key, Sums]:
+    from civstats.stockouts.simulate import simulate_stockouts
+
+    panel = simulate_stockouts(demand, mechanism=task.mechanism, rate=task.rate, seed=task.seed)
+    out: dict[Key, Sums] = {}
+    for model in config["models"]:
+        for treatment in GRID_MODELS[model]:
+            key = (task.mechanism, task.rate, model, treatment)
+            out[*key, "sales"] = bench.fit(panel, model, treatment)[0]
+            if model == "LightGBM" and treatment != "ignore":
+                out[*key, "oracle_lags"] = bench.fit(panel, model, treatment, oracle=True)[0]
+    return out
