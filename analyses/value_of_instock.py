@@ -10,8 +10,8 @@ import os
 # Before any OpenMP library is loaded: threads that spin while they wait make a busy machine crawl.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,10 @@ from civstats.schema import (
     ID,
     IN_STOCK_SHARE,
     PRICE,
+    STATIC,
     CivstatsError,
+    Y,
+    alias,
     check_h,
     check_level,
     check_share,
@@ -47,25 +50,23 @@ console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-class Source(StrEnum):
-    """Where the panel comes from."""
-
-    synthetic = "synthetic"
-    m5 = "m5"
-    file = "file"
+SOURCES = ("synthetic", "m5", "file")
 
 
-def _words(text: str | None) -> list[str] | None:
+def _words(name: str, text: str | None) -> list[str] | None:
     """Split a comma-separated option."""
     if text is None:
         return None
-    return [word.strip() for word in text.split(",") if word.strip()]
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise CivstatsError(f"--{name} {text!r} names nothing; leave it out or name at least one")
+    return words
 
 
 def _numbers(text: str) -> list[float]:
     """Read a comma-separated option of numbers."""
     try:
-        return [float(word) for word in _words(text) or []]
+        return [float(word) for word in _words("level", text) or []]
     except ValueError:
         raise CivstatsError(f"level must hold numbers in percent, but got {text!r}") from None
 
@@ -146,6 +147,8 @@ def with_stockouts(panel: pd.DataFrame, config: dict) -> pd.DataFrame:
 
 def make_models(config: dict) -> list[Forecaster]:
     """Build every model under every treatment asked for; refuse what a model cannot honour."""
+    import inspect
+
     from civstats.models import make_forecaster, registry
 
     known = registry()
@@ -156,8 +159,50 @@ def make_models(config: dict) -> list[Forecaster]:
     for name in names:
         offered = known[name].treatments if name in known else ()
         treatments = list(offered) if config["treatment"] == ["all"] else config["treatment"]
-        built += [make_forecaster(name, treatment=t) for t in treatments or ["ignore"]]
+        takes = inspect.signature(known[name]).parameters if name in known else ()
+        given = {k: config[k] for k in ("h", "seed") if k in takes}
+        built += [make_forecaster(name, treatment=t, **given) for t in treatments or ["ignore"]]
+    if config["rank_with"] is not None:
+        _check_choice(
+            "--rank-with", config["rank_with"], [alias(m.name, m.treatment) for m in built]
+        )
     return built
+
+
+def _check_choice(option: str, value: str | None, known: Sequence[str]) -> None:
+    if value not in known:
+        raise CivstatsError(f"unknown {option} {value!r}; there are {', '.join(known)}")
+
+
+def check_panel(panel: pd.DataFrame, config: dict) -> None:
+    """Refuse, before any model is fitted, a panel whose days to come cannot be priced."""
+    if PRICE not in panel.columns:
+        raise CivstatsError(
+            f"the panel has no {PRICE}, so units cannot be turned into money; add it"
+        )
+    last = panel[panel[DS] > panel[DS].max() - pd.Timedelta(days=config["h"])]
+    missing = last[PRICE].isna()
+    if missing.any():
+        row = last[missing].iloc[0]
+        raise CivstatsError(
+            f"{int(missing.sum())} row(s) of the last {config['h']} days have no {PRICE}, first "
+            f"{row[ID]} on {row[DS].date()}: units cannot be turned into money; fill it"
+        )
+    for column in STATIC:
+        if column in panel.columns and panel[column].isna().any():
+            n = panel.loc[panel[column].isna(), ID].nunique()
+            raise CivstatsError(f"{n} series have no {column}; fill it or drop the column")
+
+
+def fit_for(panel: pd.DataFrame, models: list[Forecaster], config: dict) -> list[Forecaster]:
+    """Leave out what the sales cannot be: fractional sales have no count likelihood."""
+    y = panel[Y].to_numpy()
+    fractional = bool((y != np.rint(y)).any())
+    config["left_out"] = []
+    if config["treatment"] != ["all"] or not fractional:
+        return models
+    config["left_out"] = [alias(m.name, m.treatment) for m in models if m.treatment == "censor"]
+    return [m for m in models if m.treatment != "censor"]
 
 
 def decision_model(backtest: Backtest, asked: str | None) -> str:
@@ -168,10 +213,7 @@ def decision_model(backtest: Backtest, asked: str | None) -> str:
     """
     with_paths = [a for a, f in backtest.forecasts.items() if f.paths is not None]
     if asked is not None:
-        if asked not in with_paths:
-            raise CivstatsError(
-                f"--rank-with {asked} is not among the forecasts with paths: {', '.join(with_paths)}"
-            )
+        _check_choice("--rank-with", asked, with_paths)
         return asked
     order = {"censor": 0, "mask": 1, "ignore": 2}
     return min(with_paths, key=lambda a: ("LightGBM" not in a, order[parse_alias(a)[1]]))
@@ -204,10 +246,6 @@ def price_lever(
     paths = backtest.forecasts[chosen].paths
     ids, days = paths[ID].to_numpy(), pd.DatetimeIndex(paths[DS].to_numpy())
     window = panel[(panel[DS] > cutoff) & panel[ID].isin(ids)]
-    if PRICE not in window.columns:
-        raise CivstatsError(
-            f"the panel has no {PRICE}, so units cannot be turned into money; add it"
-        )
     draws = (
         Availability()
         .fit(panel[panel[DS] <= cutoff])
@@ -272,10 +310,12 @@ def check(config: dict) -> None:
     """Refuse wrong arguments before any data is read."""
     check_h(config["h"])
     check_level(config["level"])
-    for name in ("paths", "top", "series", "days"):
+    _check_choice("--data", config["data"], SOURCES)
+    floors = {"paths": 50, "boot": 100, "top": 1, "series": 1, "days": 1, "jobs": 1, "seed": 0}
+    for name, least in floors.items():
         value = config[name]
-        if value is not None and value < 1:
-            raise CivstatsError(f"--{name} must be 1 or more, but got {value}")
+        if value is not None and value < least:
+            raise CivstatsError(f"--{name} must be {least} or more, but got {value}")
     if config["windows"] < 1:
         raise CivstatsError(f"n_windows must be 1 or more, but got {config['windows']}")
     check_share("rate", config["rate"], closed=False)
@@ -291,9 +331,8 @@ def check(config: dict) -> None:
         ("--mechanism", config["mechanism"], [*MECHANISMS, "none", None]),
         ("--lever", config["lever"], list(LEVERS)),
     ):
-        if value not in known:
-            offered = ", ".join(x for x in known if x)
-            raise CivstatsError(f"unknown {name} {value!r}; there are {offered}")
+        if value is not None:
+            _check_choice(name, value, [x for x in known if x])
 
 
 def run(config: dict, out: Path) -> None:
@@ -309,6 +348,8 @@ def run(config: dict, out: Path) -> None:
         panel = load(config)
     with study.stage("stockouts"), console.status("Stockouts"):
         panel = with_stockouts(panel, config)
+        check_panel(panel, config)
+        models = fit_for(panel, models, config)
         study.facts["data_fingerprint"] = fingerprint(panel)
     with study.stage("backtest"):
         backtest = cross_validation(
@@ -335,6 +376,8 @@ def run(config: dict, out: Path) -> None:
         results = price_lever(panel, backtest, scores, config)
     with study.stage("report"), console.status("Writing the report"):
         publish(results, config, study)
+    # What ran, with the defaults that only the data could settle.
+    study.config = dict(config)
     study.save_manifest()
     console.print(f"Report: {out / 'report.html'}")
 
@@ -355,7 +398,9 @@ def publish(results: Results, config: dict, study: Study) -> None:
 
 @app.command()
 def main(
-    data: Annotated[Source, typer.Option(help="Where the panel comes from.")] = Source.synthetic,
+    data: Annotated[
+        str, typer.Option(help="Where the panel comes from: synthetic, m5 or file.")
+    ] = "synthetic",
     path: Annotated[
         Path | None, typer.Option(help="M5: the Kaggle zip or folder. file: csv or parquet.")
     ] = None,
@@ -389,6 +434,9 @@ def main(
     lever: Annotated[str, typer.Option(help="What is changed about availability.")] = "averted",
     share: Annotated[float, typer.Option(help="Strength of the lever, in [0, 1].")] = 0.2,
     margin: Annotated[float, typer.Option(help="Margin as a share of the price.")] = 0.2,
+    currency: Annotated[
+        str | None, typer.Option(help="Sign before money; $ for synthetic and m5, none for file.")
+    ] = None,
     rank_with: Annotated[
         str | None, typer.Option(help="Forecast to price with, such as LightGBM_mask.")
     ] = None,
@@ -406,22 +454,23 @@ def main(
     """Forecast demand under stockouts, score it honestly, and rank what being in stock is worth."""
     try:
         config = {
-            "data": data.value,
+            "data": data,
             "path": None if path is None else str(path),
-            "store": _words(store),
-            "department": _words(department),
+            "store": _words("store", store),
+            "department": _words("department", department),
             "series": series,
             "days": days,
             "mechanism": mechanism,
             "rate": rate,
-            "models": _words(models),
-            "treatment": _words(treatment) or ["all"],
+            "models": _words("models", models),
+            "treatment": _words("treatment", treatment),
             "h": h,
             "windows": windows,
             "level": _numbers(level),
             "lever": lever,
             "share": share,
             "margin": margin,
+            "currency": ("" if data == "file" else "$") if currency is None else currency,
             "rank_with": rank_with,
             "top": top,
             "paths": paths,

@@ -13,30 +13,30 @@ from civstats.schema import (
     CENSORED,
     DEMAND,
     DS,
+    FLAG_KNOWN,
     ID,
     IN_STOCK_SHARE,
+    STATIC,
     Y,
+    known_covariates,
     parse_alias,
     stockout_days,
 )
+from civstats.stockouts.simulate import MECHANISMS
+from civstats.value import LEVERS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from value_of_instock import Results
 
-MECHANISMS = {
-    "random": "whole days without stock, drawn independently of demand",
-    "promotion": "whole days without stock, or a cap on what can be sold, more likely on promotions, "
-    "events and days that promise high demand",
-    "inventory": "a periodic-review order-up-to policy that knows past sales only; the shelf runs empty "
-    "when demand exceeds what is on hand",
-    "part_day": "outages by the clock that cost a share of the day's demand",
-}
 TREATMENT_TEXT = """
 A **treatment** says what a model does with a stockout day (it is not a causal treatment):
 
 - **ignore** takes the day's sales for demand;
 - **mask** drops the day: no loss, no trace of its value in lags, scalers or histories;
-- **censor** uses the day for what it says, that demand was at least the sales.
+- **censor** uses the day for what it says: that demand was at least the sales where the shelf ended
+  empty, and the sales of a share of the day where it was shut by the clock.
 """
 
 
@@ -92,18 +92,31 @@ def _percent(value: float, digits: int = 1, sign: str = "+") -> str:
     return f"{100 * value:{sign}.{digits}f}\u00a0%".replace("-", "−")
 
 
-def _money(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}"
+def _money_in(config: dict) -> Callable[[float], str]:
+    """How money is written: cents below a hundred, the currency's sign before it."""
+
+    def money(value: float) -> str:
+        return config["currency"] + (f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}")
+
+    return money
+
+
+def _out_share(panel: pd.DataFrame) -> float:
+    """Share of stockout days among the days whose status is known."""
+    known = panel[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in panel.columns else slice(None)
+    return float(stockout_days(panel)[known].mean())
 
 
 def _facts(report: Report, results: Results, config: dict) -> None:
     total = results.totals["all"].iloc[0]
-    out = stockout_days(results.panel).mean()
+    money = _money_in(config)
     facts: dict[str, object] = {
-        "Days with a stockout": (f"{100 * out:.1f} %", "of all series-days"),
+        "Days with a stockout": (f"{100 * _out_share(results.panel):.1f} %", "of all series-days")
+        if FLAG_KNOWN not in results.panel.columns
+        else (f"{100 * _out_share(results.panel):.1f} %", "of the days whose status is known"),
         "Value of the lever": (
-            _money(total["value_mean"]),
-            f"80 % band {_money(total['value_p10'])} to {_money(total['value_p90'])}, "
+            money(total["value_mean"]),
+            f"80 % band {money(total['value_p10'])} to {money(total['value_p90'])}, "
             f"{config['h']} days",
         ),
         "Units it brings": (
@@ -149,9 +162,11 @@ def _data(report: Report, results: Results, config: dict, simulated: bool) -> No
         known = panel[DEMAND].sum()
         text = (
             f"Stockouts are **simulated** (mechanism `{config['mechanism']}`: "
-            f"{MECHANISMS[config['mechanism']]}), on {100 * flagged.mean():.1f} % of series-days. "
-            f"They take {100 * (1 - panel[Y].sum() / known):.1f} % of all demand. "
+            f"{MECHANISMS[config['mechanism']].description}), on {100 * flagged.mean():.1f} % of "
+            "series-days. "
         )
+        if known > 0:
+            text += f"They take {100 * (1 - panel[Y].sum() / known):.1f} % of all demand. "
         if CENSORED in panel.columns and panel[CENSORED].any():
             wholly = panel[CENSORED] & (panel[Y] == 0)
             text += (
@@ -165,9 +180,16 @@ def _data(report: Report, results: Results, config: dict, simulated: bool) -> No
             )
         report.text(text)
     else:
+        unknown = int((~panel[FLAG_KNOWN]).sum()) if FLAG_KNOWN in panel.columns else 0
         report.text(
-            f"Stockout flags are the panel's own: {100 * flagged.mean():.1f} % of series-days. What "
-            "demand was on those days nobody knows, so scores against demand are not possible here."
+            f"Stockout flags are the panel's own: {100 * _out_share(panel):.1f} % of series-days"
+            + (f" whose status is known; it is unknown on {unknown:,}. " if unknown else ". ")
+            + (
+                f"The panel also carries demand itself (`{DEMAND}`), taken here for the truth."
+                if DEMAND in panel.columns
+                else "What demand was on those days nobody knows, so scores against demand are not "
+                "possible here."
+            )
         )
     report.figure(
         plots.stockout_overview(panel),
@@ -185,9 +207,11 @@ def _method(report: Report, results: Results, config: dict) -> None:
     report.text(
         f"Models: {', '.join(models)}. Each is fitted anew at {len(results.backtest.cutoffs)} cutoffs "
         f"({cutoffs}) on the days up to the cutoff and forecasts the {config['h']} days after it; the "
-        "panel is cut before any feature is built, and of the days to come a model gets the calendar "
-        "and the prices, never stock or flags. Every model returns joint sample paths: whole "
-        f"{config['h']}-day residual vectors of past origins, the same origin for all series, give the "
+        "panel is cut before any feature is built, and of the days to come a model may see what is taken "
+        f"as known ahead ({_covariates(results.panel)}), never sales, stock or flags. Every model returns "
+        "joint sample paths: each day's marginal is negative binomial about the forecast mean, its "
+        f"dispersion from forecasts at past origins, and whole {config['h']}-day residual vectors of "
+        "those origins, a series' own or a similar one's, the same origin for all series, give the "
         "dependence over days and between series."
         + (
             f" {left_out} series-window(s) without history at their cutoff were left out."
@@ -195,15 +219,39 @@ def _method(report: Report, results: Results, config: dict) -> None:
             else ""
         )
     )
-    report.text(
-        "Under `mask` the statsforecast models get stockout days imputed from the same series' past "
-        "in-stock days; LightGBM drops them from its loss and its lags. Under `censor` LightGBM's loss is the "
-        "censored negative binomial likelihood: a stockout day contributes P(demand >= sales), a full day "
-        "out nothing. Daily WAPE is scored with the "
-        "median, RMSE and bias with the mean, and WAPE on window totals with the mean: a mean that is "
-        "too low can win on daily WAPE, so WAPE never stands without bias. Intervals of scores are "
-        "95 % bootstrap intervals over series **and** days, since series share days."
-    )
+    report.text(" ".join([*_treated(results), _SCORED]))
+
+
+_SCORED = (
+    "Daily WAPE is scored with the median, RMSE and bias with the mean, and WAPE on window totals with "
+    "the mean: a mean that is too low can win on daily WAPE, so WAPE never stands without bias. "
+    "Intervals of scores are 95 % bootstrap intervals over series **and** weeks, since series share days."
+)
+
+
+def _covariates(panel: pd.DataFrame) -> str:
+    names = [c for c in known_covariates(panel.columns) if c not in STATIC]
+    return ", ".join(["the calendar", *(f"`{literal(c)}`" for c in names)])
+
+
+def _treated(results: Results) -> list[str]:
+    """What the treatments meant to the models that ran."""
+    ran = {parse_alias(a) for a in results.backtest.models}
+    text = []
+    if any(t == "mask" and m != "LightGBM" for m, t in ran):
+        text.append(
+            "Under `mask` the statsforecast models get stockout days imputed from the same series' past "
+            "in-stock days."
+        )
+    if ("LightGBM", "mask") in ran:
+        text.append("Under `mask` LightGBM drops stockout days from its loss and its lags.")
+    if ("LightGBM", "censor") in ran:
+        text.append(
+            "Under `censor` LightGBM's loss is the censored negative binomial likelihood: a day on which "
+            "the shelf ended empty contributes P(demand ≥ sales), a full day out nothing, and a day lost "
+            "in part by the clock the sales of its share."
+        )
+    return text
 
 
 def _results(report: Report, results: Results, config: dict) -> None:
@@ -225,8 +273,8 @@ def _results(report: Report, results: Results, config: dict) -> None:
         note="A perfect forecast is not unbiased on sales: its row holds the bias that the true mean "
         "demand shows on the same days."
         if _perfect_known(scores)
-        else "A perfect forecast of demand is not unbiased on sales: in-stock days are low-demand days, "
-        "so it looks too high on them.",
+        else "A perfect forecast of demand need not be unbiased on sales: where high demand causes the "
+        "stockout, in-stock days are low-demand days, and it looks too high on them.",
     )
     report.table(
         _error_table(scores),
@@ -248,22 +296,24 @@ def _results(report: Report, results: Results, config: dict) -> None:
             if scores.loc[scores["metric"] == "coverage", "expected"].notna().any()
             else ". "
         )
-        + "Coverage of sales on in-stock days is too flattering: those are low-demand days.",
+        + "Where high demand causes the stockout, in-stock days are low-demand days, and coverage on them "
+        "is too flattering.",
     )
     report.subsection("What the forecasts look like")
+    examples, hit = _examples(results)
     level = 80.0 if 80.0 in results.backtest.level else results.backtest.level[0]
     report.figure(
         plots.example_series(
             results.panel,
             results.backtest.frame,
-            _examples(results),
+            examples,
             results.chosen,
             level=level,
             cutoff=results.backtest.cutoffs[-1],
         ),
         "examples",
-        f"Series that stockouts hit, at different speeds, with {level:g} % bands of "
-        f"{results.chosen}; stockout days are marked.",
+        f"{'Series that stockouts hit' if hit else 'Series'}, from slow to fast, with {level:g} % bands "
+        f"of {results.chosen}; stockout days are marked.",
     )
 
 
@@ -329,8 +379,8 @@ def _error_table(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _examples(results: Results, n: int = 4) -> list[str]:
-    """Choose series with stockouts before the cutoff, from slow to fast movers."""
+def _examples(results: Results, n: int = 4) -> tuple[list[str], bool]:
+    """Choose series with stockouts before the cutoff, from slow to fast; else any series."""
     cutoff = results.backtest.cutoffs[-1]
     recent = results.panel[
         (results.panel[DS] > cutoff - pd.Timedelta(days=120)) & (results.panel[DS] <= cutoff)
@@ -347,8 +397,8 @@ def _examples(results: Results, n: int = 4) -> list[str]:
     table = table[table.index.astype(str).isin(forecast)]
     hit = table[(table["out"] > 0.03) & (table["out"] < 0.6)]
     pool = (hit if len(hit) >= n else table).sort_values("y")
-    at = np.unique(np.linspace(0.45, 0.995, n) * (len(pool) - 1)).astype(int)
-    return [str(x) for x in pool.index[at]]
+    at = np.unique((np.linspace(0.45, 0.995, n) * (len(pool) - 1)).astype(int))
+    return [str(x) for x in pool.index[at]], len(hit) >= n
 
 
 def _decision(report: Report, results: Results, config: dict) -> None:
@@ -359,24 +409,37 @@ def _decision(report: Report, results: Results, config: dict) -> None:
     k = config["top"]
     summed = ranking["value_mean"].sum()
     share_k = ranking["value_mean"].iloc[:k].sum() / summed if summed > 0 else 0.0
+    money = _money_in(config)
+    lever = LEVERS[config["lever"]].describe(config["share"]).replace("%", " %")
     report.text(
-        f"**The lever**: {100 * config['share']:.0f} % of stockout days averted, over the "
-        f"{config['h']} days after {cutoff:%d %b %Y}. Demand comes from `{results.chosen}`; stockouts "
-        "from each series' own history, shrunk to its department's, and more or less likely with the "
-        "demand that is expected, as far as history shows; a day that is out in the base "
-        "world comes back if its shared uniform is small enough, so no series can lose. A unit is "
-        f"worth its price times a margin of {100 * config['margin']:.0f} %."
+        f"**The lever**: {lever}; over the {config['h']} days after {cutoff:%d %b %Y}. Demand comes from "
+        f"`{results.chosen}`; stockouts from each series' own history, shrunk to its department's, and "
+        "more or less likely with the demand that is expected, as far as history shows. Base and improved "
+        "world share every draw, so no series can lose. A unit is worth its price times a margin of "
+        f"{100 * config['margin']:g} %."
     )
+    if summed <= 0:
+        report.callout(
+            "Nothing to gain: no stockout is on record before the cutoff, or nothing is sold, so no lever "
+            "on availability is worth anything here.",
+            kind="key",
+        )
+        return
     report.callout(
-        f"Averting {100 * config['share']:.0f} % of stockout days is worth "
-        f"**{_money(total['value_mean'])}** in margin (80 % band {_money(total['value_p10'])} to "
-        f"{_money(total['value_p90'])}), {total['units_mean']:,.0f} units. The first {k} of "
-        f"{len(ranking)} series hold {100 * share_k:.0f} % of it. Start with "
+        f"The lever is worth **{money(total['value_mean'])}** in margin (80 % band "
+        f"{money(total['value_p10'])} to {money(total['value_p90'])}), {total['units_mean']:,.0f} units. "
+        f"The first {k} of {len(ranking)} series hold {100 * share_k:.0f} % of it. Start with "
         f"{', '.join(literal(str(x)) for x in ranking[ID].iloc[:3])}.",
         kind="key",
     )
     report.figure(
-        plots.ranking(ranking, top=min(20, len(ranking)), period=f"{config['h']} days", k=k),
+        plots.ranking(
+            ranking,
+            top=min(20, len(ranking)),
+            period=f"{config['h']} days",
+            k=k,
+            currency=config["currency"],
+        ),
         "ranking",
         "What the lever is worth, series by series: mean and the band from p10 to p90 of the sum over "
         "days (from joint paths; sums of daily quantiles would be far too wide).",
@@ -432,18 +495,18 @@ def _decision(report: Report, results: Results, config: dict) -> None:
                 },
             )
     if results.truth is not None:
-        _held_against_truth(report, results, k)
+        _held_against_truth(report, results, k, config)
 
 
-def _held_against_truth(report: Report, results: Results, k: int) -> None:
+def _held_against_truth(report: Report, results: Results, k: int, config: dict) -> None:
     truth = results.truth.set_index(results.truth[ID].astype(str))["value"]
-    report.subsection("Held against the simulation")
+    report.subsection("Held against what came")
     report.text(
-        "Stockouts are simulated, so what the same lever would have gained in those very days is "
+        "Demand is known here, so what the same lever would have gained in those very days is "
         "known. It is one realisation, and the figures below say how close the valuation came."
     )
     report.figure(
-        plots.ranking_truth(results.ranking, truth, k=k),
+        plots.ranking_truth(results.ranking, truth, k=k, currency=config["currency"]),
         "ranking-truth",
         "Expected against true gain, and how much of all true gain the first of the ranking capture.",
     )
@@ -487,6 +550,15 @@ def _limits(report: Report, results: Results, config: dict, simulated: bool) -> 
             0,
             f"Demand comes from a forecast under `{treatment}`. Where stockouts are caused by high "
             "demand it is too low, and so is the value.",
+        )
+    if config["left_out"]:
+        points.append(
+            f"Sales are not whole numbers, so {', '.join(config['left_out'])}, whose likelihood is one of "
+            "counts, did not run."
+        )
+    if config["series"] and config["data"] != "synthetic":
+        points.append(
+            "The series are the best sellers of the whole history, the days that are forecast included."
         )
     if config["data"] == "m5":
         points.append(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 import threading
 import time
@@ -130,6 +131,11 @@ class Study:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError(f"{self.folder} is a file; name a folder for the study's output")
+        there = self.folder.absolute()
+        while not there.exists():
+            there = there.parent
+        if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+            raise DataError(f"{self.folder} cannot be made: {there} is no folder to write in")
         self.config = dict(config)
         self.stages: dict[str, dict[str, float]] = {}
         self.facts: dict[str, Any] = {}

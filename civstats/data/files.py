@@ -80,6 +80,10 @@ def read_panel(path: str | Path, *, freq: str = "D") -> pd.DataFrame:
     for column in _NUMBERS:
         if column in frame.columns:
             frame[column] = _numbers(frame[column], path)
+    for column in (ID, *STATIC):
+        # Identifiers stay text, whatever the file stored: 7 and "7" are one store.
+        if column in frame.columns and not isinstance(frame[column].dtype, pd.CategoricalDtype):
+            frame[column] = frame[column].astype(str).where(frame[column].notna())
     for column in frame.columns:
         if column != ID and _is_text(frame[column]):
             frame[column] = frame[column].astype("category")
@@ -88,6 +92,13 @@ def read_panel(path: str | Path, *, freq: str = "D") -> pd.DataFrame:
 
 def _read_csv(path: Path) -> pd.DataFrame:
     try:
+        first = pd.read_csv(path, nrows=1, header=None, dtype=str, encoding="utf-8-sig").iloc[0]
+        # pandas would rename the second "y" to "y.1", a covariate that knows the sales.
+        repeated = first[first.notna() & first.duplicated()].unique()
+        if len(repeated):
+            raise DataError(
+                f"{path} names column(s) {', '.join(repeated)} twice; drop or rename one"
+            )
         header = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns
         _require(list(header), path)
         text = [c for c in header if c in _TEXT]

@@ -20,8 +20,11 @@ from civstats.schema import (
     CivstatsError,
     Forecast,
     ForecastError,
+    PanelError,
+    Y,
     check_h,
     known_covariates,
+    stockout_days,
 )
 
 if TYPE_CHECKING:
@@ -185,6 +188,14 @@ class LightGBM(Forecaster):
         return {"n_rounds": 20, "max_rows": 5_000, "params": {"min_data_in_leaf": 5}}
 
     def _fit(self, panel: pd.DataFrame) -> None:
+        if self.treatment == "censor":
+            y = panel[Y].to_numpy()
+            odd = int((y != np.rint(y)).sum())
+            if odd:
+                raise PanelError(
+                    f"{self.name} under censor needs whole units: {odd} row(s) with fractional "
+                    f"sales; rescale {Y}, or use treatment ignore or mask"
+                )
         rng = np.random.default_rng(self.seed)
         n = self._admit_history(panel)
         frame = known_features(self._history, series_id=self.series_id)
@@ -199,9 +210,12 @@ class LightGBM(Forecaster):
         early = self._boost(design, train, first, rng, stop=True) if len(calibration) else None
         model = self._boost(design, train, n, rng, n_rounds=early.n_rounds if early else None)
         if model is None:
+            why = "give a longer history"
+            if self.treatment != "ignore" and stockout_days(panel).all():
+                why = "every day is a stockout day, which leaves nothing to learn demand from"
             raise ForecastError(
                 f"{self.name}: no target to train on up to {self.cutoff_.date()} under treatment "
-                f"{self.treatment!r}; give a longer history"
+                f"{self.treatment!r}; {why}"
             )
         self._model = model
         self.booster_, self.dispersion_ = self._model.booster, self._model.dispersion

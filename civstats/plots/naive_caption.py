@@ -134,6 +134,8 @@ def medians(found: Finding) -> str:
         for x, name in zip((found.sales, found.in_stock, found.demand), names, strict=True)
         if np.isfinite(x).any()
     ]
+    if not shown:
+        return "Bias is undefined: nothing was sold."
     n = len(found.sales)
     models = "one model" if n == 1 else f"median of {n} models"
     return f"Bias of the same forecasts under {found.treatment}, {models}: {'; '.join(shown)}."
@@ -190,8 +192,8 @@ def _bias(found: Finding) -> str:
         sales += f", {share(found.in_stock)} on in-stock days"
     if found.verdict == "unknown":
         return (
-            f"{under} the bias is {sales}. Demand is not known here, so none of these figures says "
-            "by how much demand is missed."
+            f"{under} the bias is {sales}. Bias against demand is not known here, so none of these "
+            "figures says by how much demand is missed."
         )
     of = f"of {found.n} model{'s' if found.n > 1 else ''}"
     sides = [f"below zero for {found.n_low}"] + (

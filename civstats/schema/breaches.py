@@ -117,7 +117,7 @@ def _order_checks(
     )
     yield (
         f"follow a gap in the {freq} calendar",
-        "insert the missing periods",
+        "insert the missing periods, or name the panel's own freq",
         lambda r: _within(codes, r, ticks[r][1:] > ticks[r][:-1] + 1),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 import zipfile
 from pathlib import Path
@@ -80,7 +81,15 @@ def test_the_report_opens_offline_and_reads_as_a_document(study):
     places = [html.index(f">{x}<") for x in ("Problem", "Data", "Method", "Results", "Decision")]
     assert places == sorted(places)
     assert "alt=" in html
-    assert "nan" not in html.lower().replace("finance", "")[:0] + ""
+    assert not re.search(r"\bnan\b", visible(html), re.IGNORECASE)
+    assert json.loads((study / "manifest.json").read_text())["config"]["mechanism"] == "inventory"
+    assert len(set(re.findall(r"time series \(([^)]*)\)", html)[0].split(", "))) == 4
+
+
+def visible(html: str) -> str:
+    """The words of a page, without style, pictures and marks."""
+    html = re.sub(r"<(style|script).*?</\1>|<svg.*?</svg>", " ", html, flags=re.DOTALL)
+    return re.sub(r"<[^>]*>", " ", html)
 
 
 def test_same_seed_same_bytes(app, study, tmp_path):
@@ -131,6 +140,88 @@ def test_own_flags_go_through_untouched_and_names_are_harmless(app, tmp_path):
     assert "\n'=1+1" in (out / "ranking.csv").read_text().replace("\n1,", "\n").replace(
         "\n2,", "\n"
     ).replace("\n3,", "\n")
+
+
+def test_other_horizons_reach_every_model(app, tmp_path):
+    out = tmp_path / "out"
+    result = call(
+        app, "--series", 8, "--days", 200, "--h", 35, "--windows", 1, "--models", "LightGBM",
+        "--treatment", "censor", "--paths", 50, "--jobs", 1, "--out", out,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert len(pd.read_parquet(out / "forecasts.parquet")) == 8 * 35
+
+
+def run_own(app, panel, tmp_path, *more):
+    tmp_path.mkdir(exist_ok=True)
+    path, out = tmp_path / "own.parquet", tmp_path / "out"
+    panel.to_parquet(path, index=False)
+    result = call(
+        app, "--data", "file", "--path", path, "--h", 7, "--windows", 1, "--paths", 50,
+        "--jobs", 1, "--out", out, *more,
+    )  # fmt: skip
+    return result, out
+
+
+def test_fractional_sales_run_without_the_count_likelihood(app, tmp_path):
+    panel = own_panel().assign(y=lambda d: d["y"] / 10)
+    result, out = run_own(app, panel, tmp_path, "--models", "LightGBM")
+    assert result.exit_code == 0, result.output
+    assert set(pd.read_csv(out / "scores.csv")["treatment"]) == {"ignore", "mask"}
+    assert "LightGBM_censor" in (out / "report.md").read_text()
+    asked = ("--models", "LightGBM", "--treatment", "censor")
+    refused(run_own(app, panel, tmp_path / "b", *asked)[0], "whole units", tmp_path / "b" / "out")
+
+
+def test_identifiers_may_be_numbers(app, tmp_path):
+    panel = own_panel()
+    panel["unique_id"] = pd.factorize(panel["unique_id"])[0]
+    panel["store_id"] = 7
+    chosen = ("--models", "SeasonalNaive", "--store", "7")
+    result, out = run_own(app, panel, tmp_path, *chosen)
+    assert result.exit_code == 0, result.output
+    assert set(pd.read_csv(out / "ranking.csv")["unique_id"]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("kind", ["nothing sold", "never out"])
+def test_a_lever_that_is_worth_nothing_is_said_to_be(app, tmp_path, kind):
+    panel = own_panel()
+    if kind == "nothing sold":
+        panel["y"] = 0.0
+    else:
+        panel["is_censored"] = False
+    result, out = run_own(app, panel, tmp_path, "--models", "SeasonalNaive")
+    assert result.exit_code == 0, result.output
+    text = (out / "report.md").read_text()
+    assert "Nothing to gain" in text
+    assert "Start with" not in text
+    assert not re.search(r"\bnan\b", visible((out / "report.html").read_text()), re.IGNORECASE)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.drop(columns="price"), "no price"),
+        (lambda d: d.assign(price=d["price"].where(d["ds"] < "2024-03-25")), "have no price"),
+        (lambda d: d.assign(store_id=d["store_id"].where(d["unique_id"] != "a,b")), "no store_id"),
+    ],
+)
+def test_what_cannot_be_priced_is_refused_before_fitting(app, tmp_path, change, message):
+    result, out = run_own(app, change(own_panel()), tmp_path)
+    refused(result, message, out)
+
+
+def test_a_column_named_twice_is_refused(app, tmp_path):
+    path, out = tmp_path / "own.csv", tmp_path / "out"
+    lines = own_panel().to_csv(index=False).splitlines()
+    path.write_text("\n".join(f"{x},{x.split(',')[-1]}" for x in lines))
+    refused(call(app, "--data", "file", "--path", path, "--out", out), "twice", out)
+
+
+def test_a_place_that_cannot_be_written_is_refused_at_once(app, tmp_path):
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out"
+    refused(call(app, *SMALL, "--out", out), "cannot be made", out)
 
 
 def broken(kind: str) -> pd.DataFrame:
@@ -217,6 +308,12 @@ def test_broken_m5_files_end_in_one_line(app, tmp_path, kind, message):
         (("--lever", "wish"), "wish"),
         (("--series", 0), "series"),
         (("--data", "m5"), "--path"),
+        (("--data", "oracle"), "oracle"),
+        (("--seed", -1), "--seed must be 0 or more"),
+        (("--models", ","), "names nothing"),
+        (("--treatment", ","), "names nothing"),
+        (("--paths", 1), "--paths must be 50"),
+        (("--rank-with", "LightGBM_mask"), "--rank-with"),
     ],
 )
 def test_wrong_arguments_end_in_one_line(app, tmp_path, arguments, message):

@@ -110,7 +110,7 @@ def test_without_shared_shocks_none_are_invented():
 
 
 def test_sum_of_quantiles_is_not_the_quantile_of_the_sum():
-    """Independent NB(5, 2) days, the handbook's case: about 364 against 178."""
+    """Independent NB(5, 2) days: about 364 against 178."""
     world = World(level_sd=0.0, shock_sd=0.0, seed=4)
     world.mean[:] = 5.0
     paths = residual_paths(

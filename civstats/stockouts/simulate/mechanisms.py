@@ -202,12 +202,16 @@ def _columns(stock: np.ndarray, sales: np.ndarray, recaptured: np.ndarray | None
 
 
 MECHANISMS: dict[str, Mechanism] = {
-    "random": Mechanism(random, "whole days out of stock, whatever the demand"),
+    "random": Mechanism(random, "whole days without stock, drawn independently of demand"),
     "promotion": Mechanism(
-        promotion, "days out or short of stock, mostly when promotions and calendar promise much"
+        promotion,
+        "whole days without stock, or a cap on what can be sold, more likely on promotions, events and "
+        "days that promise high demand",
     ),
     "inventory": Mechanism(
-        inventory, "an order-up-to policy that knows past sales only runs dry for days at a time"
+        inventory,
+        "a periodic-review order-up-to policy that knows past sales only; the shelf runs empty when "
+        "demand exceeds what is on hand",
     ),
-    "part_day": Mechanism(part_day, "the shelf shut for a share of the day, by the clock"),
+    "part_day": Mechanism(part_day, "outages by the clock that cost a share of the day's demand"),
 }
