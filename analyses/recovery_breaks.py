@@ -55,7 +55,7 @@ def _percent(x: float) -> str:
 
 
 def _knowledge(x: float) -> str:
-    return "the past" if x < 0 else "true mean" if x == 0 else f"+{100 * x:.0f} % surprise"
+    return "past" if x < 0 else "mean" if x == 0 else f"+{100 * x:.0f} %"
 
 
 def _factor(x: float) -> str:
@@ -100,7 +100,7 @@ BREAKS: dict[str, Break] = {
     ),
     "insider": Break(
         "Stock set by someone who knows more",
-        "what the buyer knows of the day",
+        "what the buyer knows of the day (the past, its true mean, a part of its surprise)",
         (-1.0, 0.0, 0.25, 0.5),
         _knowledge,
         "The buyer stocks a quantile of what he expects of the very day. From the past alone that is "
@@ -177,10 +177,9 @@ def _reflagged(panel: pd.DataFrame, flag: np.ndarray) -> pd.DataFrame:
 def _insider(
     demand: pd.DataFrame, severity: float, rate: float, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Set each day's stock to a quantile of demand about what the buyer expects of that day.
+    """Set stock to a random quantile of demand about what the buyer expects of the very day.
 
-    Its probability is a power of a uniform draw, the one that hits the rate: tight days and ample
-    ones.
+    That is done on as many days, drawn at random, as give the rate; the others have plenty.
     """
     from scipy import stats
 
@@ -194,24 +193,16 @@ def _insider(
         )
         expected = np.maximum(mean, 1e-3) ** (1 - severity) * np.maximum(d, 0.1) ** severity
     expected = np.maximum(expected, 1e-3)
-    u = rng.random(len(d))
-
-    def stock_at(tightness: float) -> np.ndarray:
-        exact = stats.nbinom.ppf(u**tightness, _SIZE, _SIZE / (_SIZE + expected))
-        return np.maximum(exact, 1.0)
-
-    low, high = 0.1, 10.0
-    for _ in range(12):
-        tightness = np.sqrt(low * high)
-        if (d >= stock_at(tightness)).mean() > rate:
-            high = tightness
-        else:
-            low = tightness
-    stock = stock_at(np.sqrt(low * high)).astype(np.float32)
-    y = np.minimum(d, stock).astype(np.float32)
-    return validate_panel(
-        demand.assign(**{DEMAND: d.astype(np.float32), Y: y, STOCK: stock, CENSORED: d >= stock})
-    )
+    stock = stats.nbinom.ppf(rng.random(len(d)), _SIZE, _SIZE / (_SIZE + expected))
+    short = d >= stock
+    if short.mean() < rate:
+        raise CivstatsError(
+            f"an informed buyer runs short on {short.mean():.0%} of days at most; ask for a rate "
+            f"below that, not {rate:.0%}"
+        )
+    stock = np.where(rng.random(len(d)) < rate / short.mean(), stock, np.nan).astype(np.float32)
+    columns = {DEMAND: d.astype(np.float32), Y: np.fmin(d, stock).astype(np.float32)}
+    return validate_panel(demand.assign(**columns, **{STOCK: stock, CENSORED: d >= stock}))
 
 
 def _usual(demand: pd.DataFrame, d: np.ndarray, *, shift: int, days: int) -> np.ndarray:

@@ -312,7 +312,12 @@ def _breaks(report: Report, found: Found) -> None:
         "it, forecasts are the same to the last bit."
     )
     report.figure(
-        recovery_breaks(found.breaks, oracle, {k: b.title for k, b in BREAKS.items()}),
+        recovery_breaks(
+            found.breaks,
+            oracle,
+            {k: b.title for k, b in BREAKS.items()} | {"part_day_share": "share of the day known"},
+            {"part_day_share": "part_day"},
+        ),
         "what_breaks_it",
         "Bias against demand as one assumption fails more and more.",
     )

@@ -168,7 +168,7 @@ def main(
     path: Annotated[Path | None, typer.Option(help="M5: the Kaggle zip or folder.")] = None,
     store: Annotated[str, typer.Option(help="M5: stores, comma-separated.")] = "CA_1",
     department: Annotated[str, typer.Option(help="M5: departments, comma-separated.")] = "FOODS_3",
-    series: Annotated[int, typer.Option(help="Series; of M5 the best sellers.")] = 120,
+    series: Annotated[int, typer.Option(help="Series; of M5 the best sellers.")] = 240,
     days: Annotated[int, typer.Option(help="Days, the scored ones included.")] = 730,
     h: Annotated[int, typer.Option(help="Days ahead, scored once.")] = 28,
     mechanisms: Annotated[
@@ -188,7 +188,7 @@ def main(
     seed: Annotated[int, typer.Option(help="First of the seeds.")] = 0,
     rounds: Annotated[int, typer.Option(help="LightGBM: trees at most, the same for all.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="LightGBM: the same for all.")] = 0.08,
-    rows: Annotated[int, typer.Option(help="LightGBM: training rows at most.")] = 150_000,
+    rows: Annotated[int, typer.Option(help="LightGBM: training rows at most.")] = 120_000,
     origins: Annotated[int, typer.Option(help="LightGBM: calibration origins.")] = 16,
     boot: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 500,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _LABEL = {"ignore": "ignore", "mask": "mask", "censor": "censor"}
 _COLUMNS = ("mechanism", "rate", "treatment", "trained_on", "value", "lo", "hi")
-_LEFT, _GAP, _HEIGHT = 0.62, 0.28, 2.75
+_LEFT, _GAP, _HEIGHT = 0.78, 0.28, 2.75
 
 
 @in_house_style
@@ -161,17 +161,32 @@ def _title(bias: pd.DataFrame, mechanisms: list[str], rate: float | None) -> str
     here = sales[np.isclose(sales["rate"], at)]
     worst = str(here.loc[here["value"].abs().idxmax(), "mechanism"])
     found = here[here["mechanism"] == worst].set_index("treatment")["value"]
-    verb = {"ignore": "sales taken for demand", "mask": "dropped days", "censor": "bounds"}
     parts = [
-        f"{verb[t]} {number(found[t], percent=True, signed=True)}"
+        f"{number(found[t], percent=True, signed=True)} under {t}"
         for t in TREATMENTS
         if t in found.index
     ]
-    return f"{number(at, percent=True)} of days out, by {worst}: forecasts from " + ", ".join(parts)
+    best = bias[
+        (bias["trained_on"] == "oracle_lags")
+        & (bias["treatment"] == "censor")
+        & (bias["mechanism"] == worst)
+        & np.isclose(bias["rate"], at)
+    ]["value"]
+    end = f" (oracle {number(best.iloc[0], percent=True, signed=True)})" if len(best) else ""
+    return (
+        f"With {number(at, percent=True)} of days out of stock ({worst}), forecasts are off by "
+        + ", ".join(parts)
+        + end
+    )
 
 
 @in_house_style
-def recovery_breaks(curves: pd.DataFrame, oracle: float, titles: dict[str, str]) -> Plot:
+def recovery_breaks(
+    curves: pd.DataFrame,
+    oracle: float,
+    titles: dict[str, str],
+    beside: dict[str, str] | None = None,
+) -> Plot:
     """Draw the bias curve of every way in which the censored likelihood's assumptions fail.
 
     Parameters
@@ -182,6 +197,8 @@ def recovery_breaks(curves: pd.DataFrame, oracle: float, titles: dict[str, str])
         Bias of the model that learns from true demand: the reference line.
     titles : dict
         Panel title of each kind.
+    beside : dict, optional
+        Kinds that are drawn, dashed, in the panel of another: kind to that other.
 
     Returns
     -------
@@ -192,7 +209,9 @@ def recovery_breaks(curves: pd.DataFrame, oracle: float, titles: dict[str, str])
     CivstatsError
         If there is no curve.
     """
-    kinds = list(curves["kind"].unique()) if len(curves) else []
+    guests = {host: guest for guest, host in (beside or {}).items()}
+    drawn = list(curves["kind"].unique()) if len(curves) else []
+    kinds = [k for k in drawn if k not in guests.values()]
     if not kinds:
         raise CivstatsError("there is no curve to draw; run the study with --break")
     at = curves["value"].sub(oracle).abs().idxmax()
@@ -204,7 +223,7 @@ def recovery_breaks(curves: pd.DataFrame, oracle: float, titles: dict[str, str])
     )
     subtitle = (
         "Bias against demand of LightGBM under censor. Grey line: the oracle. Bands: 95 %, over "
-        "series and days of all worlds. The first panel's scale is that of all."
+        "series and days of all worlds. One scale for all panels."
     )
     n_columns = 3
     n_rows = -(-len(kinds) // n_columns)
@@ -220,6 +239,14 @@ def recovery_breaks(curves: pd.DataFrame, oracle: float, titles: dict[str, str])
         place = (_LEFT + column * (width + _GAP), top + 0.3 + row * (height + below))
         ax = axes(figure, *place, width, height)
         ax.set_ylim(low - pad, high + pad)
+        guest = curves[curves["kind"] == guests.get(kind)]
+        if len(guest):
+            x = np.arange(len(guest))
+            ax.plot(x, guest["value"], color=INK, ls="--", marker="o", ms=3, lw=1.2)
+            ax.annotate(
+                titles.get(guests[kind], guests[kind]), (x[-1], float(guest["value"].iloc[-1])),
+                xytext=(0, -6), textcoords="offset points", ha="right", va="top", size=8, color=INK,
+            )  # fmt: skip
         _curve(ax, curves[curves["kind"] == kind], oracle, first=column == 0)
         ax.set_title(titles.get(kind, kind), loc="left", size=8.6, weight="bold")
     return Plot(figure, f"Small line charts of bias, {len(kinds)} panels. {title}.")
