@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
+from value_decision import decide, limits
+from value_tables import (
+    bias_table,
+    error_table,
+    examples,
+    money_in,
+    out_share,
+    percent,
+    perfect_known,
+    pooled,
+)
 
 from civstats import plots
 from civstats.report import Report, literal
@@ -15,7 +25,6 @@ from civstats.schema import (
     DS,
     FLAG_KNOWN,
     ID,
-    IN_STOCK_SHARE,
     STATIC,
     Y,
     known_covariates,
@@ -23,11 +32,8 @@ from civstats.schema import (
     stockout_days,
 )
 from civstats.stockouts.simulate import MECHANISMS
-from civstats.value import LEVERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from value_of_instock import Results
 
 TREATMENT_TEXT = """
@@ -53,8 +59,8 @@ def build(results: Results, config: dict, stages: dict) -> Report:
     _data(report, results, config, simulated)
     _method(report, results, config)
     _results(report, results, config)
-    _decision(report, results, config)
-    _limits(report, results, config, simulated)
+    decide(report, results, config)
+    limits(report, results, config, simulated)
     report.section("How this was run")
     report.table(
         pd.DataFrame(
@@ -72,48 +78,13 @@ def build(results: Results, config: dict, stages: dict) -> Report:
     return report
 
 
-def _pooled(results: Results, alias: str, regime: str, metric: str) -> pd.Series | None:
-    model, treatment = parse_alias(alias)
-    scores = results.scores
-    found = scores[
-        (scores["model"] == model)
-        & (scores["treatment"] == treatment)
-        & (scores["regime"] == regime)
-        & (scores["metric"] == metric)
-        & scores["cutoff"].isna()
-    ]
-    return found.iloc[0] if len(found) else None
-
-
-def _percent(value: float, digits: int = 1, sign: str = "+") -> str:
-    """Write a share in percent, kept on one line by no-break spaces."""
-    if not np.isfinite(value):
-        return "undefined"
-    return f"{100 * value:{sign}.{digits}f}\u00a0%".replace("-", "−")
-
-
-def _money_in(config: dict) -> Callable[[float], str]:
-    """How money is written: cents below a hundred, the currency's sign before it."""
-
-    def money(value: float) -> str:
-        return config["currency"] + (f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.2f}")
-
-    return money
-
-
-def _out_share(panel: pd.DataFrame) -> float:
-    """Share of stockout days among the days whose status is known."""
-    known = panel[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in panel.columns else slice(None)
-    return float(stockout_days(panel)[known].mean())
-
-
 def _facts(report: Report, results: Results, config: dict) -> None:
     total = results.totals["all"].iloc[0]
-    money = _money_in(config)
+    money = money_in(config)
     facts: dict[str, object] = {
-        "Days with a stockout": (f"{100 * _out_share(results.panel):.1f} %", "of all series-days")
+        "Days with a stockout": (f"{100 * out_share(results.panel):.1f} %", "of all series-days")
         if FLAG_KNOWN not in results.panel.columns
-        else (f"{100 * _out_share(results.panel):.1f} %", "of the days whose status is known"),
+        else (f"{100 * out_share(results.panel):.1f} %", "of the days whose status is known"),
         "Value of the lever": (
             money(total["value_mean"]),
             f"80 % band {money(total['value_p10'])} to {money(total['value_p90'])}, "
@@ -124,11 +95,11 @@ def _facts(report: Report, results: Results, config: dict) -> None:
             f"80 % band {total['units_p10']:,.0f} to {total['units_p90']:,.0f}",
         ),
     }
-    best = _pooled(results, results.chosen, "demand", "bias")
+    best = pooled(results, results.chosen, "demand", "bias")
     if best is not None:
         facts["Bias against true demand"] = (
-            _percent(best["value"]),
-            f"{results.chosen}, interval {_percent(best['lo'])} to {_percent(best['hi'])}",
+            percent(best["value"]),
+            f"{results.chosen}, interval {percent(best['lo'])} to {percent(best['hi'])}",
         )
     report.facts(facts)
 
@@ -182,7 +153,7 @@ def _data(report: Report, results: Results, config: dict, simulated: bool) -> No
     else:
         unknown = int((~panel[FLAG_KNOWN]).sum()) if FLAG_KNOWN in panel.columns else 0
         report.text(
-            f"Stockout flags are the panel's own: {100 * _out_share(panel):.1f} % of series-days"
+            f"Stockout flags are the panel's own: {100 * out_share(panel):.1f} % of series-days"
             + (f" whose status is known; it is unknown on {unknown:,}. " if unknown else ". ")
             + (
                 f"The panel also carries demand itself (`{DEMAND}`), taken here for the truth."
@@ -262,7 +233,7 @@ def _results(report: Report, results: Results, config: dict) -> None:
     caption = plots.naive_evaluation_caption(scores)
     report.figure(plots.naive_evaluation(scores), "naive-evaluation", caption)
     report.table(
-        _bias_table(scores, known),
+        bias_table(scores, known),
         "Bias of the mean forecast, (forecast − outcome) / outcome, pooled over windows, with 95 % "
         "intervals: the same forecasts judged three ways."
         if known
@@ -272,12 +243,12 @@ def _results(report: Report, results: Results, config: dict) -> None:
         name="bias",
         note="A perfect forecast is not unbiased on sales: its row holds the bias that the true mean "
         "demand shows on the same days."
-        if _perfect_known(scores)
+        if perfect_known(scores)
         else "A perfect forecast of demand need not be unbiased on sales: where high demand causes the "
         "stockout, in-stock days are low-demand days, and it looks too high on them.",
     )
     report.table(
-        _error_table(scores),
+        error_table(scores),
         "Errors and interval coverage, pooled over windows.",
         max_rows=60,
         name="errors",
@@ -300,13 +271,13 @@ def _results(report: Report, results: Results, config: dict) -> None:
         "is too flattering.",
     )
     report.subsection("What the forecasts look like")
-    examples, hit = _examples(results)
+    chosen, hit = examples(results)
     level = 80.0 if 80.0 in results.backtest.level else results.backtest.level[0]
     report.figure(
         plots.example_series(
             results.panel,
             results.backtest.frame,
-            examples,
+            chosen,
             results.chosen,
             level=level,
             cutoff=results.backtest.cutoffs[-1],
@@ -315,263 +286,3 @@ def _results(report: Report, results: Results, config: dict) -> None:
         f"{'Series that stockouts hit' if hit else 'Series'}, from slow to fast, with {level:g} % bands "
         f"of {results.chosen}; stockout days are marked.",
     )
-
-
-_WORDS = {"all_days": "all days", "in_stock": "in stock", "demand": "demand"}
-
-
-def _perfect_known(scores: pd.DataFrame) -> bool:
-    return bool(scores.loc[scores["metric"] == "bias", "expected"].notna().any())
-
-
-def _by_model(scores: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    pooled = scores[scores["cutoff"].isna()]
-    groups = pooled.groupby(["model", "treatment"], sort=False, observed=True)
-    return [(str(m), str(t), part) for (m, t), part in groups]
-
-
-def _bias_table(scores: pd.DataFrame, known: bool) -> pd.DataFrame:
-    """One row per model and treatment; what a perfect forecast would show comes first."""
-    rows = []
-    for model, treatment, part in _by_model(scores):
-        bias = part[part["metric"] == "bias"].set_index("regime")
-        if known and not rows and bias["expected"].notna().any():
-            rows.append(
-                {"model": "a perfect forecast", "treatment": "—"}
-                | {
-                    word: _percent(bias.at[regime, "expected"])
-                    for regime, word in _WORDS.items()
-                    if regime in bias.index
-                }
-            )
-        row = {"model": model, "treatment": treatment}
-        for regime, word in _WORDS.items():
-            if regime in bias.index:
-                b = bias.loc[regime]
-                row[word] = (
-                    f"{_percent(b['value'])} ({_percent(b['lo'], 0)} to\u00a0{_percent(b['hi'], 0)})"
-                )
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _error_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per model, treatment and regime: errors, and the coverage of each level."""
-    rows = []
-    for model, treatment, part in _by_model(scores):
-        for regime, word in _WORDS.items():
-            mine = part[part["regime"] == regime]
-            if mine.empty:
-                continue
-            point = mine[mine["level"].isna()].set_index("metric")["value"]
-            cover = mine[mine["metric"] == "coverage"].set_index("level")["value"].sort_index()
-            rows.append(
-                {
-                    "model": model,
-                    "treatment": treatment,
-                    "scored on": word,
-                    "RMSE": f"{point['rmse']:.3f}" if np.isfinite(point["rmse"]) else "undefined",
-                    "WAPE": _percent(point["wape"], sign=""),
-                    "of totals": _percent(point["wape_total"], sign=""),
-                }
-                | {f"{k:g} % covers": _percent(v, sign="") for k, v in cover.items()}
-            )
-    return pd.DataFrame(rows)
-
-
-def _examples(results: Results, n: int = 4) -> tuple[list[str], bool]:
-    """Choose series with stockouts before the cutoff, from slow to fast; else any series."""
-    cutoff = results.backtest.cutoffs[-1]
-    recent = results.panel[
-        (results.panel[DS] > cutoff - pd.Timedelta(days=120)) & (results.panel[DS] <= cutoff)
-    ]
-    table = pd.DataFrame(
-        {
-            "out": pd.Series(stockout_days(recent), index=recent.index)
-            .groupby(recent[ID], observed=True)
-            .mean(),
-            "y": recent.groupby(recent[ID], observed=True)[Y].mean(),
-        }
-    )
-    forecast = set(results.backtest.forecasts[results.chosen].frame[ID].astype(str))
-    table = table[table.index.astype(str).isin(forecast)]
-    hit = table[(table["out"] > 0.03) & (table["out"] < 0.6)]
-    pool = (hit if len(hit) >= n else table).sort_values("y")
-    at = np.unique((np.linspace(0.45, 0.995, n) * (len(pool) - 1)).astype(int))
-    return [str(x) for x in pool.index[at]], len(hit) >= n
-
-
-def _decision(report: Report, results: Results, config: dict) -> None:
-    report.section("Decision")
-    total = results.totals["all"].iloc[0]
-    ranking = results.ranking
-    cutoff = results.backtest.cutoffs[-1]
-    k = config["top"]
-    summed = ranking["value_mean"].sum()
-    share_k = ranking["value_mean"].iloc[:k].sum() / summed if summed > 0 else 0.0
-    money = _money_in(config)
-    lever = LEVERS[config["lever"]].describe(config["share"]).replace("%", " %")
-    report.text(
-        f"**The lever**: {lever}; over the {config['h']} days after {cutoff:%d %b %Y}. Demand comes from "
-        f"`{results.chosen}`; stockouts from each series' own history, shrunk to its department's, and "
-        "more or less likely with the demand that is expected, as far as history shows. Base and improved "
-        "world share every draw, so no series can lose. A unit is worth its price times a margin of "
-        f"{100 * config['margin']:g} %."
-    )
-    if summed <= 0:
-        report.callout(
-            "Nothing to gain: no stockout is on record before the cutoff, or nothing is sold, so no lever "
-            "on availability is worth anything here.",
-            kind="key",
-        )
-        return
-    report.callout(
-        f"The lever is worth **{money(total['value_mean'])}** in margin (80 % band "
-        f"{money(total['value_p10'])} to {money(total['value_p90'])}), {total['units_mean']:,.0f} units. "
-        f"The first {k} of {len(ranking)} series hold {100 * share_k:.0f} % of it. Start with "
-        f"{', '.join(literal(str(x)) for x in ranking[ID].iloc[:3])}.",
-        kind="key",
-    )
-    report.figure(
-        plots.ranking(
-            ranking,
-            top=min(20, len(ranking)),
-            period=f"{config['h']} days",
-            k=k,
-            currency=config["currency"],
-        ),
-        "ranking",
-        "What the lever is worth, series by series: mean and the band from p10 to p90 of the sum over "
-        "days (from joint paths; sums of daily quantiles would be far too wide).",
-    )
-    columns = {
-        "rank": "rank",
-        ID: "series",
-        "units_mean": "units",
-        "value_mean": "value",
-        "value_p10": "p10",
-        "value_p90": "p90",
-        "prob_top_k": f"P(top {k})",
-        "stockout_probability": "P(out)",
-        "demand_mean": "demand",
-        "price": "price",
-    }
-    report.table(
-        ranking[list(columns)].head(15),
-        "The first of the ranking.",
-        labels=columns,
-        formats={
-            "units_mean": ".1f",
-            "value_mean": "money",
-            "value_p10": "money",
-            "value_p90": "money",
-            "prob_top_k": "share",
-            "stockout_probability": "percent",
-            "demand_mean": ".1f",
-            "price": "money",
-        },
-        note="Demand: units over the horizon. ranking.csv holds all rows.",
-    )
-    for column, word in (("dept_id", "department"), ("store_id", "store")):
-        if column in results.totals:
-            report.table(
-                results.totals[column][
-                    ["group", "n_series", "units_mean", "value_mean", "value_p10", "value_p90"]
-                ],
-                f"By {word}: the bands are of the {word}'s sum.",
-                labels={
-                    "group": word,
-                    "n_series": "series",
-                    "units_mean": "units",
-                    "value_mean": "value",
-                    "value_p10": "p10",
-                    "value_p90": "p90",
-                },
-                formats={
-                    "units_mean": ".1f",
-                    "value_mean": "money",
-                    "value_p10": "money",
-                    "value_p90": "money",
-                },
-            )
-    if results.truth is not None:
-        _held_against_truth(report, results, k, config)
-
-
-def _held_against_truth(report: Report, results: Results, k: int, config: dict) -> None:
-    truth = results.truth.set_index(results.truth[ID].astype(str))["value"]
-    report.subsection("Held against what came")
-    report.text(
-        "Demand is known here, so what the same lever would have gained in those very days is "
-        "known. It is one realisation, and the figures below say how close the valuation came."
-    )
-    report.figure(
-        plots.ranking_truth(results.ranking, truth, k=k, currency=config["currency"]),
-        "ranking-truth",
-        "Expected against true gain, and how much of all true gain the first of the ranking capture.",
-    )
-    report.table(
-        results.by_treatment,
-        f"The lever's total by forecast, against the truth; captured: true gain of the forecast's top {k} "
-        f"as a share of that of the best {k} in hindsight.",
-        labels={
-            "value_mean": "value",
-            "value_p10": "p10",
-            "value_p90": "p90",
-            "value_true": "truth",
-            "captured_top_k": "captured",
-        },
-        formats={
-            "value_mean": "money",
-            "value_p10": "money",
-            "value_p90": "money",
-            "value_true": "money",
-            "error": lambda x: _percent(float(x)),
-            "captured_top_k": "percent",
-        },
-        max_rows=60,
-    )
-
-
-def _limits(report: Report, results: Results, config: dict, simulated: bool) -> None:
-    report.section("Limits")
-    treatment = parse_alias(results.chosen)[1]
-    points = [
-        "The value is gross: units that a customer would have bought as a substitute or later are not "
-        "taken off.",
-        "Stockout probabilities are extrapolated from each series' past and follow its expected demand; "
-        "they know no replenishment plans.",
-        "Prices are taken as they are; nothing here is a price elasticity.",
-        f"The horizon that is priced is the last window of the backtest ({config['h']} days after "
-        f"{results.backtest.cutoffs[-1]:%d %b %Y}), so that it can be checked.",
-    ]
-    if treatment != "censor":
-        points.insert(
-            0,
-            f"Demand comes from a forecast under `{treatment}`. Where stockouts are caused by high "
-            "demand it is too low, and so is the value.",
-        )
-    if config["left_out"]:
-        points.append(
-            f"Sales are not whole numbers, so {', '.join(config['left_out'])}, whose likelihood is one of "
-            "counts, did not run."
-        )
-    if config["series"] and config["data"] != "synthetic":
-        points.append(
-            "The series are the best sellers of the whole history, the days that are forecast included."
-        )
-    if config["data"] == "m5":
-        points.append(
-            "M5 holds items that sell nothing for months and come back; a forecast from past sales "
-            "cannot see that coming, and neither can the ranking."
-        )
-    if simulated:
-        points.append(
-            "Stockouts are simulated: the mechanism decides how far sales mislead. Real stockouts mix "
-            "several."
-        )
-    if IN_STOCK_SHARE in results.panel.columns:
-        points.append(
-            "Outages by the clock lose a share of the day; a model under `mask` drops the day whole."
-        )
-    report.text("\n".join(f"- {p}" for p in points))
