@@ -30,8 +30,8 @@ from civstats.schema import TREATMENTS, CivstatsError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_LABEL = {"ignore": "ignore", "mask": "mask", "censor": "censor"}
 _COLUMNS = ("mechanism", "rate", "treatment", "trained_on", "value", "lo", "hi")
 _LEFT, _GAP, _HEIGHT = 0.78, 0.28, 2.75
 
@@ -86,7 +86,7 @@ def recovery(bias: pd.DataFrame, *, rate: float | None = None) -> Plot:
         part = bias[bias["mechanism"].isin([mechanism, "none"])]
         ax.set_ylim(low - pad, high + pad)
         _panel(ax, part, mechanism, first=i == 0)
-    _legend(figure.axes[0], figure, top)
+    _legend(figure, top)
     return Plot(
         figure, f"Line chart of bias by stockout rate, {len(mechanisms)} panel(s). {title}."
     )
@@ -133,20 +133,20 @@ def _line(
     ax.plot(x, y, color=colour, ls=dashes, marker=marker, ms=4.5, lw=width, alpha=alpha)
 
 
-def _legend(ax: Axes, figure: object, top: float) -> None:
+def _legend(figure: Figure, top: float) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
         Line2D(
             [], [], color=TREATMENT_COLOUR[t], ls=TREATMENT_LINE[t], marker=TREATMENT_MARKER[t],
-            lw=1.8, ms=4.5, label=_LABEL[t],
+            lw=1.8, ms=4.5, label=t,
         )
         for t in TREATMENTS
     ]  # fmt: skip
     label = "oracle: learns from true demand, with the lags that censor has"
     handles.append(Line2D([], [], color=MUTED, lw=4.5, alpha=0.45, label=label))
-    w, h = ax.figure.get_size_inches()
-    ax.figure.legend(
+    w, h = figure.get_size_inches()
+    figure.legend(
         handles=handles, loc="upper left", ncols=4, frameon=False, fontsize=9, borderpad=0,
         handlelength=2.6, columnspacing=1.6, borderaxespad=0,
         bbox_to_anchor=(MARGIN / w, 1 - (top + 0.04) / h),
@@ -159,7 +159,7 @@ def _title(bias: pd.DataFrame, mechanisms: list[str], rate: float | None) -> str
     rates = sales["rate"].unique()
     at = float(rates[np.argmin(np.abs(rates - (0.3 if rate is None else rate)))])
     here = sales[np.isclose(sales["rate"], at)]
-    worst = str(here.loc[here["value"].abs().idxmax(), "mechanism"])
+    worst = str(here["mechanism"].iloc[int(np.argmax(np.abs(here["value"].to_numpy())))])
     found = here[here["mechanism"] == worst].set_index("treatment")["value"]
     parts = [
         f"{number(found[t], percent=True, signed=True)} under {t}"
@@ -214,8 +214,7 @@ def recovery_breaks(
     kinds = [k for k in drawn if k not in guests.values()]
     if not kinds:
         raise CivstatsError("there is no curve to draw; run the study with --break")
-    at = curves["value"].sub(oracle).abs().idxmax()
-    worst = curves.loc[at]
+    worst = curves.iloc[int(np.argmax(np.abs(curves["value"].to_numpy() - oracle)))]
     title = (
         f"Every assumption can fail: at worst the bias is "
         f"{number(float(worst['value']), percent=True, signed=True)} "
