@@ -126,20 +126,23 @@ def _question(report: Report) -> None:
 def _worlds(report: Report, config: dict) -> None:
     report.section("Worlds, models and oracles")
     synthetic = config["data"] == "synthetic"
-    h = config["h"]
+    windows = (
+        f"The last {config['windows'] * config['h']} days are forecast {config['h']} days at a time: "
+        "models are fitted once, before the first of them, and then take each window's history "
+        "with their parameters frozen."
+    )
     if synthetic:
         report.text(
             f"Each of the {config['seeds']} worlds is an M5-like panel of {config['series']} series "
-            f"and {config['days']} days with known demand and known mean of demand. The last {h} "
-            "days are forecast once, from what was on record before them. **Loss** is the squared "
-            "error of the mean forecast against the true mean of demand; **bias** and coverage are "
-            "held against demand itself."
+            f"and {config['days']} days with known demand and known mean of demand. {windows} "
+            "**Loss** is the squared error of the mean forecast against the true mean of demand; "
+            "**bias** and coverage are held against demand itself."
         )
     else:
         report.text(
             f"M5's own sales ({config['series']} series, the last {config['days']} days) are taken "
-            f"for demand, and cut by {config['seeds']} draws of stockouts; the last {h} days are "
-            "forecast once. The true mean of demand is unknown here: **loss** is the squared error "
+            f"for demand, and cut by {config['seeds']} draws of stockouts. {windows} The true mean "
+            "of demand is unknown here: **loss** is the squared error "
             "against demand itself, which holds the noise of the day too (it cancels in the gap, "
             "but widens its interval), and what is recovered is M5's sales before the simulated "
             "stockouts."
@@ -358,8 +361,10 @@ def _breaks(report: Report, found: Found) -> None:
 def _limits(report: Report, config: dict) -> None:
     report.section("Limits")
     text = [
-        "- One window of forecasts a world: what all series share in it (the drift of levels) is in "
-        "every bias, the oracle's included. Differences from the oracle are free of it.",
+        "- Some months of forecasts a world: what its series share in them (the drift of levels) is "
+        "in every bias, the oracle's included. Differences from the oracle are free of it.",
+        "- The squared error is that of the few best sellers of a world, whose levels drift: the "
+        "losses of single worlds differ by factors.",
         "- Intervals resample series and weeks within the worlds, not the training: the luck of a "
         "booster's draw shows in the range over worlds instead.",
         "- *Ignore* and *mask* have another loss function than *censor*; the row without stockouts "

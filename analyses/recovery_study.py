@@ -87,7 +87,7 @@ def check(config: dict) -> None:
     from civstats.stockouts.simulate import MECHANISMS
 
     check_h(config["h"])
-    for name in ("seeds", "series", "days", "rounds", "rows", "origins", "boot", "jobs"):
+    for name in ("seeds", "series", "days", "windows", "rounds", "rows", "origins", "boot", "jobs"):
         if config[name] < 1:
             raise CivstatsError(f"--{name} must be 1 or more, but got {config[name]}")
     for rate in (*config["rates"], config["break_rate"]):
@@ -168,9 +168,10 @@ def main(
     path: Annotated[Path | None, typer.Option(help="M5: the Kaggle zip or folder.")] = None,
     store: Annotated[str, typer.Option(help="M5: stores, comma-separated.")] = "CA_1",
     department: Annotated[str, typer.Option(help="M5: departments, comma-separated.")] = "FOODS_3",
-    series: Annotated[int, typer.Option(help="Series; of M5 the best sellers.")] = 240,
-    days: Annotated[int, typer.Option(help="Days, the scored ones included.")] = 730,
-    h: Annotated[int, typer.Option(help="Days ahead, scored once.")] = 28,
+    series: Annotated[int, typer.Option(help="Series; of M5 the best sellers.")] = 120,
+    days: Annotated[int, typer.Option(help="Days, the scored ones included.")] = 900,
+    h: Annotated[int, typer.Option(help="Days ahead.")] = 28,
+    windows: Annotated[int, typer.Option(help="Windows scored, one after the other.")] = 6,
     mechanisms: Annotated[
         str, typer.Option(help="How stockouts come about, comma-separated.")
     ] = "random,promotion,inventory",
@@ -188,7 +189,7 @@ def main(
     seed: Annotated[int, typer.Option(help="First of the seeds.")] = 0,
     rounds: Annotated[int, typer.Option(help="LightGBM: trees at most, the same for all.")] = 100,
     learning_rate: Annotated[float, typer.Option(help="LightGBM: the same for all.")] = 0.08,
-    rows: Annotated[int, typer.Option(help="LightGBM: training rows at most.")] = 120_000,
+    rows: Annotated[int, typer.Option(help="LightGBM: training rows at most.")] = 100_000,
     origins: Annotated[int, typer.Option(help="LightGBM: calibration origins.")] = 16,
     boot: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 500,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
@@ -204,6 +205,7 @@ def main(
             "series": series,
             "days": days,
             "h": h,
+            "windows": windows,
             "mechanisms": _words(mechanisms),
             "rates": _rates(rates),
             "models": _words(models),

@@ -82,7 +82,10 @@ class Task:
 
 
 class Bench:
-    """A world cut at its cutoff: fits on the history, sums over the days after it.
+    """A world cut at its first cutoff: fits on the history, sums over the windows after it.
+
+    A model is fitted once, on what is on record at the first cutoff; before every later window its
+    history is brought up to date, its parameters frozen.
 
     Parameters
     ----------
@@ -95,22 +98,26 @@ class Bench:
 
     def __init__(self, demand: pd.DataFrame, config: dict, seed: int) -> None:
         self.config, self.seed = config, seed
-        self.cutoff = demand[DS].max() - pd.Timedelta(days=config["h"])
-        truth = demand if DEMAND not in demand.columns else demand.assign(**{Y: demand[DEMAND]})
-        self.truth = validate_panel(truth[truth[DS] <= self.cutoff])
+        last, span = demand[DS].max(), pd.Timedelta(days=config["h"])
+        self.cutoffs = [last - k * span for k in range(config["windows"], 0, -1)]
+        held = DEMAND if DEMAND in demand.columns else Y
+        truth = validate_panel(demand.assign(**{Y: demand[held]}))
+        self.truth = truth[truth[DS] <= self.cutoffs[0]]
         known = set(self.truth[ID].unique())
-        self.scored = demand[(demand[DS] > self.cutoff) & demand[ID].isin(known)]
-        self.scored = self.scored.sort_values([ID, DS], ignore_index=True)
-        self.actual = self.scored[DEMAND if DEMAND in demand.columns else Y].to_numpy(dtype=float)
-        self.mean = (
-            self.scored[DEMAND_MEAN].to_numpy(dtype=float)
-            if DEMAND_MEAN in demand.columns
-            else None
-        )
+        later = demand[(demand[DS] > self.cutoffs[0]) & demand[ID].isin(known)]
+        self.windows = [
+            later[(later[DS] > cutoff) & (later[DS] <= cutoff + span)].sort_values([ID, DS])
+            for cutoff in self.cutoffs
+        ]
+        scored = pd.concat(self.windows, ignore_index=True)
+        self.actual = scored[held].to_numpy(dtype=float)
+        self.mean = None
+        if DEMAND_MEAN in demand.columns:
+            self.mean = scored[DEMAND_MEAN].to_numpy(dtype=float)
         # Real sales are the same series and days whatever the stockouts: one set of weights.
         own = config["data"] == "synthetic"
         self.sums = WorldSums(
-            self.scored, n_boot=config["boot"], seed=1000 + (seed if own else 0), block=7
+            scored, n_boot=config["boot"], seed=1000 + (seed if own else 0), block=7
         )
 
     def fit(
@@ -123,7 +130,6 @@ class Bench:
         dispersion: float | None = None,
     ) -> tuple[Sums, float | None]:
         """Fit on the history of `panel`, forecast, and sum; also the dispersion it settled on."""
-        history = validate_panel(panel[panel[DS] <= self.cutoff])
         params: dict[str, Any] = {"treatment": treatment}
         if model == "LightGBM":
             params |= {
@@ -137,18 +143,19 @@ class Bench:
                 "dispersion": dispersion,
             }
         made = OracleLags(self.truth, **params) if oracle else make_forecaster(model, **params)
-        known = self.scored.drop(columns=[c for c in OUTCOMES if c in self.scored.columns])
-        forecast = made.fit(history).predict(known, level=LEVELS, n_paths=0, seed=self.seed)
-        return self.score(forecast), getattr(made, "dispersion_", None)
+        parts = []
+        for k, (cutoff, window) in enumerate(zip(self.cutoffs, self.windows, strict=True)):
+            history = validate_panel(panel[panel[DS] <= cutoff])
+            made = made.update(history) if k else made.fit(history)
+            future = window.drop(columns=[c for c in OUTCOMES if c in window.columns])
+            forecast = made.predict(future, level=LEVELS, n_paths=0, seed=self.seed)
+            parts.append(_columns(forecast, window))
+        merged = {c: np.concatenate([part[c] for part in parts]) for c in parts[0]}
+        return self.score(merged), getattr(made, "dispersion_", None)
 
-    def score(self, forecast: Forecast) -> Sums:
+    def score(self, forecast: dict[str, np.ndarray]) -> Sums:
         """Sum squared errors, errors and coverage of one forecast under the bootstrap weights."""
-        frame = self.scored[[ID, DS]].merge(
-            forecast.frame, on=[ID, DS], how="left", validate="one_to_one"
-        )
-        name = alias(forecast.model, forecast.treatment)
-        mean = frame[name].to_numpy(dtype=float)
-        held = self.actual if self.mean is None else self.mean
+        mean, held = forecast["mean"], self.actual if self.mean is None else self.mean
         values = {
             "loss": np.square(mean - held),
             "n": np.ones(len(mean)),
@@ -158,14 +165,27 @@ class Bench:
         if self.mean is not None:
             values |= {"error_mean": mean - self.mean, "demand_mean": self.mean}
         for level in LEVELS:
-            low, high = (frame[c].to_numpy(float) for c in level_columns(name, level))
+            low, high = forecast[f"low_{level}"], forecast[f"high_{level}"]
             values[f"inside_{level}"] = (low <= self.actual) & (self.actual <= high)
-            if forecast.marginal is not None:
-                shape = (frame[ID].nunique(), -1)
-                values[f"expected_{level}"] = expected_marginal_coverage(
-                    forecast.marginal, low.reshape(shape), high.reshape(shape)
-                ).ravel()
+            if f"expected_{level}" in forecast:
+                values[f"expected_{level}"] = forecast[f"expected_{level}"]
         return {key: self.sums(np.asarray(x, dtype=float)) for key, x in values.items()}
+
+
+def _columns(forecast: Forecast, window: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return mean, interval ends and expected coverage in the order of the window's rows."""
+    frame = window[[ID, DS]].merge(forecast.frame, on=[ID, DS], how="left", validate="one_to_one")
+    name = alias(forecast.model, forecast.treatment)
+    out = {"mean": frame[name].to_numpy(dtype=float)}
+    for level in LEVELS:
+        low, high = (frame[c].to_numpy(dtype=float) for c in level_columns(name, level))
+        out |= {f"low_{level}": low, f"high_{level}": high}
+        if forecast.marginal is not None:
+            shape = (frame[ID].nunique(), -1)
+            out[f"expected_{level}"] = expected_marginal_coverage(
+                forecast.marginal, low.reshape(shape), high.reshape(shape)
+            ).ravel()
+    return out
 
 
 def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> dict[Key, Sums]:

@@ -20,10 +20,6 @@ FILES = {
     "report.html", "report.md", "figures", "scores.csv", "recovery.csv", "breaks.csv",
     "manifest.json",
 }  # fmt: skip
-CONFIG = {
-    "data": "synthetic", "series": 10, "days": 160, "h": 14, "rounds": 8, "rows": 3000,
-    "origins": 4, "learning_rate": 0.1, "boot": 20, "models": ["LightGBM", "SeasonalWindowAverage"],
-}  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -163,7 +159,7 @@ def study(tmp_path_factory):
 
     out = tmp_path_factory.mktemp("study") / "out"
     arguments = (
-        "--series", 10, "--days", 160, "--h", 14, "--seeds", 2, "--rounds", 8, "--rows", 3000,
+        "--series", 10, "--days", 160, "--h", 14, "--windows", 2, "--seeds", 2, "--rounds", 8, "--rows", 3000,
         "--origins", 4, "--rates", "30", "--mechanisms", "random,inventory", "--boot", 20,
         "--jobs", 1, "--out", out,
     )  # fmt: skip
