@@ -20,9 +20,7 @@ def capped(mean: float, size: float, n: int, caps: list[int], seed: int) -> Obse
     rng = np.random.default_rng(seed)
     demand = rng.negative_binomial(size, size / (size + mean), n)
     cap = rng.choice(caps, n)
-    return Observed(
-        np.minimum(demand, cap).astype(float), demand >= cap, np.full(n, np.log(2.0))
-    )
+    return Observed(np.minimum(demand, cap).astype(float), demand >= cap, np.full(n, np.log(2.0)))
 
 
 def test_start_recovers_mean_and_dispersion_where_sales_are_too_low():
