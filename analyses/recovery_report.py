@@ -235,8 +235,8 @@ def _costs(report: Report, found: Found) -> None:
 def _checks(report: Report, found: Found) -> None:
     report.section("Checks")
     report.text(
-        "Three statements that theory makes of these worlds, and what came out. They are judged "
-        "here whichever way they fall."
+        "Statements that theory makes of these worlds, and what came out, whichever way it fell. "
+        "Agreement is judged by the t interval over worlds, which holds the luck of training too."
     )
     rows = [*_inventory_checks(found), *_agreement_checks(found)]
     if rows:
@@ -290,7 +290,9 @@ def _agreement_checks(found: Found) -> list[tuple[str, str, bool]]:
             "No stockouts" if row.mechanism == "none" else f"Whole days at random, {row.rate:.0%}"
         )
         worlds = f"; over worlds {_points(row.worlds_lo)} to {_points(row.worlds_hi)}"
-        inside = row.worlds_lo <= 0 <= row.worlds_hi or row.lo <= 0 <= row.hi
+        # Between worlds, since the training's luck counts as noise; one world has no such interval.
+        one = np.isnan(row.worlds_lo)
+        inside = row.lo <= 0 <= row.hi if one else row.worlds_lo <= 0 <= row.worlds_hi
         out.append(
             (
                 f"{name.replace('%', ' %')}: bias of {row.difference} is nil within noise",
@@ -364,7 +366,8 @@ def _limits(report: Report, config: dict) -> None:
         "- Some months of forecasts a world: what its series share in them (the drift of levels) is "
         "in every bias, the oracle's included. Differences from the oracle are free of it.",
         "- The squared error is that of the few best sellers of a world, whose levels drift: the "
-        "losses of single worlds differ by factors.",
+        "losses of single worlds differ by factors. A single window of 28 days is too short for it: "
+        "five worlds of one window left the gap at 30 % by inventory undefined.",
         "- Intervals resample series and weeks within the worlds, not the training: the luck of a "
         "booster's draw shows in the range over worlds instead.",
         "- *Ignore* and *mask* have another loss function than *censor*; the row without stockouts "

@@ -55,8 +55,8 @@ def test_the_title_speaks_of_the_worst_mechanism_at_the_rate():
     plot = recovery(frame())
     assert "30 %" in plot.alt
     assert "(inventory)" in plot.alt
-    assert "−29 % under ignore, −47 % under mask" in plot.alt
-    assert "oracle −2 %" in plot.alt
+    assert "−29 under ignore, −47 under mask" in plot.alt
+    assert "−2 for the oracle" in plot.alt
     assert "45 %" in recovery(frame(), rate=0.45).alt
 
 

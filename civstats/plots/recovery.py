@@ -161,23 +161,21 @@ def _title(bias: pd.DataFrame, mechanisms: list[str], rate: float | None) -> str
     here = sales[np.isclose(sales["rate"], at)]
     worst = str(here["mechanism"].iloc[int(np.argmax(np.abs(here["value"].to_numpy())))])
     found = here[here["mechanism"] == worst].set_index("treatment")["value"]
-    parts = [
-        f"{number(found[t], percent=True, signed=True)} under {t}"
-        for t in TREATMENTS
-        if t in found.index
-    ]
     best = bias[
         (bias["trained_on"] == "oracle_lags")
         & (bias["treatment"] == "censor")
         & (bias["mechanism"] == worst)
         & np.isclose(bias["rate"], at)
     ]["value"]
-    end = f" (oracle {number(best.iloc[0], percent=True, signed=True)})" if len(best) else ""
-    return (
-        f"With {number(at, percent=True)} of days out of stock ({worst}), forecasts are off by "
-        + ", ".join(parts)
-        + end
-    )
+    parts = [f"{_percent(found[t])} under {t}" for t in TREATMENTS if t in found.index]
+    parts += [f"{_percent(x)} for the oracle" for x in best]
+    share = number(at, percent=True)
+    return f"With {share} of days out of stock ({worst}), bias in percent is " + ", ".join(parts)
+
+
+def _percent(share: float) -> str:
+    # A line may break between a number and its sign.
+    return number(float(share), percent=True, signed=True).removesuffix(" %")
 
 
 @in_house_style
