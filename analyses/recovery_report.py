@@ -148,7 +148,7 @@ def _worlds(report: Report, config: dict) -> None:
             "stockouts."
         )
     lines = "\n".join(f"- **{m}**: {MECHANISMS[m]}." for m in config["mechanisms"])
-    report.text(f"Stockouts come about in {len(config['mechanisms'])} ways:\n\n{lines}")
+    report.text(f"How stockouts come about:\n\n{lines}")
     report.text(
         "LightGBM under *ignore* and *mask* has Tweedie's loss; under *censor* it has the censored "
         "negative binomial likelihood. An oracle always has the likelihood of the treatment it "
