@@ -324,7 +324,7 @@ def test_caption_too_high_mixed_and_without_demand():
     )
     assert "mixed picture" in plots.naive_evaluation_caption(mixed)
     blind = plots.naive_evaluation_caption(_scores(0.0, 0.1, None))
-    assert "Demand is not known here" in blind
+    assert "Bias against demand is not known here" in blind
     assert "true demand" not in blind
     assert plots.naive_evaluation(_scores(0.0, 0.1, None)).alt
 
