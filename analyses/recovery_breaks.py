@@ -103,9 +103,10 @@ BREAKS: dict[str, Break] = {
         "what the buyer knows of the day (the past, its true mean, a part of its surprise)",
         (-1.0, 0.0, 0.25, 0.5),
         _knowledge,
-        "The buyer stocks a quantile of what he expects of the very day. From the past alone that is "
-        "harmless; knowing the day's true mean, shocks included, or a part of its surprise beyond "
-        "that, he stocks much when much will be asked for. A high bound then speaks of a high "
+        "The buyer stocks a quantile of what he expects of the very day, from the past alone, from "
+        "the day's true mean (shocks included), or from a part of its surprise beyond that. Knowing "
+        "the mean, the stock says of demand hardly more than the covariates do. Foreseeing the "
+        "surprise, he stocks much when much will be asked for: a high bound then speaks of a high "
         "demand twice, and the likelihood, which takes stock to be independent of demand given the "
         "covariates, recovers too much",
     ),

@@ -212,6 +212,7 @@ def _costs(report: Report, found: Found) -> None:
             },
             note="Negative: worse than ignore. Undefined: no clear gap to close.",
         )
+    _farthest(report, table)
     cover = found.scores[
         (found.scores["metric"] == "coverage") & (found.scores["trained_on"] == "sales")
     ]
@@ -229,6 +230,19 @@ def _costs(report: Report, found: Found) -> None:
         full="scores.csv",
         note="Counts are discrete: intervals of slow movers cover more than their level. Rates of 0 "
         "and 30 % are shown.",
+    )
+
+
+def _farthest(report: Report, table: pd.DataFrame) -> None:
+    """Name the cell in which censor is farthest from its oracle: the average hides it."""
+    part = table[(table["treatment"] == "censor") & (table["oracle"] == "same lags")]
+    if not len(part):
+        return
+    row = part.iloc[int(np.argmax(np.abs(part["bias_difference"].to_numpy())))]
+    report.text(
+        f"*Censor* is farthest from its oracle at {format_number(row['rate'], 'share')} of days "
+        f"({row['mechanism']}): {_points(row['bias_difference'])} points of bias, by world "
+        f"{_points(row['bias_difference_seed_min'])} to {_points(row['bias_difference_seed_max'])}."
     )
 
 
