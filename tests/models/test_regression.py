@@ -328,3 +328,13 @@ def test_no_maximum_is_said_aloud():
         warnings.simplefilter("always")
         CensoredPoisson.from_formula("y ~ 1", data, censored="is_censored").fit()
     assert any("converge" in str(w.message) or "Inverting" in str(w.message) for w in seen)
+
+
+@pytest.mark.parametrize("flag", ["yes", "True"])
+def test_an_unreadable_flag_is_refused_not_dropped(flag):
+    rng = np.random.default_rng(1)
+    data = pd.DataFrame({"y": rng.poisson(3, 60), "price": rng.random(60)})
+    flags = np.array([False] * 60, dtype=object)
+    flags[::4] = flag
+    with pytest.raises(CivstatsError, match="15 value"):
+        CensoredNegBin.from_formula("y ~ price", data.assign(out=flags), censored="out")

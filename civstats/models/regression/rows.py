@@ -39,7 +39,14 @@ def column(values: Any, name: str, data: pd.DataFrame) -> np.ndarray | None:
         values = data[values]
     elif isinstance(values, pd.Series):
         values = values.reindex(data.index) if not values.index.equals(data.index) else values
-    out = pd.to_numeric(pd.Series(np.asarray(values, dtype=object)), errors="coerce")
+    given = pd.Series(np.asarray(values, dtype=object))
+    out = pd.to_numeric(given, errors="coerce")
+    unread = out.isna() & given.notna()
+    if unread.any():
+        raise CivstatsError(
+            f"{name} has {int(unread.sum())} value(s) that are neither numbers nor True or False, "
+            f"first {given[unread].iloc[0]!r}: recode them"
+        )
     return out.to_numpy(dtype=float, na_value=np.nan)
 
 
