@@ -1,4 +1,4 @@
-"""Known covariates that every source of panels names alike, and compact categories for them."""
+"""Compact categories for the covariates of a panel."""
 
 from __future__ import annotations
 
@@ -6,12 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-
-EVENTS = ("event_name_1", "event_type_1", "event_name_2", "event_type_2")
-SNAP = "snap"
-"""True on days on which food stamps are paid out in the state of the series' store."""
-NO_EVENT = "none"
-"""Category of the event columns on a day without event."""
 
 
 def category(codes: np.ndarray, names: Sequence[str]) -> pd.Categorical:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from civstats.schema import DS, ID, PRICE, STATIC, PanelError, known_covariates
+from civstats.schema import DS, ID, NO_EVENT, PRICE, STATIC, PanelError, known_covariates
 
-NONE = "none"
-"""Category of a day without event."""
 EVENT_REACH = 7
 """Days before and after an event that are told apart."""
 WEEK = 7
@@ -96,12 +94,12 @@ def calendar_features(ds: pd.Series) -> dict[str, np.ndarray]:
 
 
 def _plain(values: pd.Series) -> np.ndarray | pd.Categorical:
-    """Numbers and flags as float32, everything else as categories with `NONE` for missing."""
+    """Numbers and flags as float32, everything else as categories with `NO_EVENT` for missing."""
     if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
         return values.to_numpy(dtype=np.float32, na_value=np.nan)
     categories = pd.Categorical(values)
     texts = categories.categories.astype(str)
-    labels = pd.Index([NONE]).append(texts[texts != NONE])
+    labels = pd.Index([NO_EVENT]).append(texts[texts != NO_EVENT])
     # -1 (missing) and the texts' own positions, moved to the labels' positions.
     moved = np.r_[labels.get_indexer(texts), 0]
     return pd.Categorical.from_codes(moved[categories.codes], categories=labels)
@@ -151,7 +149,7 @@ def _any_event(frame: pd.DataFrame, columns: list[str]) -> np.ndarray:
     found = np.zeros(len(frame), dtype=bool)
     for column in columns:
         values = frame[column].astype("category")
-        named = np.r_[values.cat.categories.astype(str) != NONE, False]
+        named = np.r_[values.cat.categories.astype(str) != NO_EVENT, False]
         found |= named[values.cat.codes.to_numpy()]
     return found
 

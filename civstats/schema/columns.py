@@ -20,6 +20,11 @@ RECAPTURED = "recaptured"
 """Units a day owes to other days' or sister items' stockouts; demand excludes them."""
 PRICE = "price"
 PROMO = "promo"
+EVENTS = ("event_name_1", "event_type_1", "event_name_2", "event_type_2")
+NO_EVENT = "none"
+"""Category of the event columns on a day without event."""
+SNAP = "snap"
+"""True on days on which food stamps are paid out in the state of the series' store."""
 CUTOFF = "cutoff"
 
 TRUTH = (DEMAND, DEMAND_MEAN, RECAPTURED)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from civstats.features.known import EVENT_REACH, NONE, known_features
-from civstats.schema import PanelError, validate_panel
+from civstats.features.known import EVENT_REACH, known_features
+from civstats.schema import NO_EVENT, PanelError, validate_panel
 
 H = 14
 
@@ -90,7 +90,7 @@ def test_days_to_and_since_events_are_capped(panel):
     assert features["days_to_event"].iloc[:6].tolist() == [3, 2, 1, 0, EVENT_REACH, EVENT_REACH]
     assert features["days_since_event"].iloc[2:6].tolist() == [EVENT_REACH, 0, 1, 2]
     assert features["is_event"].sum() == 4
-    assert features["event_name_1"].iloc[[0, 3, 61]].tolist() == [NONE, "Fair", "Match"]
+    assert features["event_name_1"].iloc[[0, 3, 61]].tolist() == [NO_EVENT, "Fair", "Match"]
 
 
 def test_calendar(panel):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.data.covariates import EVENTS, NO_EVENT, code_dtype
+from civstats.data.covariates import code_dtype
 from civstats.data.m5.parse import parse
 from civstats.data.m5.source import CALENDAR, Source
-from civstats.schema import DataError
+from civstats.schema import EVENTS, NO_EVENT, DataError
 
 if TYPE_CHECKING:
     import polars as pl

@@ -8,13 +8,24 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from civstats.data.covariates import EVENTS, SNAP, category, code_dtype
+from civstats.data.covariates import category, code_dtype
 from civstats.data.m5.calendar import Calendar, read_calendar
 from civstats.data.m5.prices import read_prices
 from civstats.data.m5.sales import Keys, Sales, read_sales
 from civstats.data.m5.select import Choice, best_sellers, select_rows
 from civstats.data.m5.source import CALENDAR, PRICES, open_source
-from civstats.schema import DS, ID, PRICE, STATIC, DataError, Y, check_h, validate_panel
+from civstats.schema import (
+    DS,
+    EVENTS,
+    ID,
+    PRICE,
+    SNAP,
+    STATIC,
+    DataError,
+    Y,
+    check_h,
+    validate_panel,
+)
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from dateutil.easter import EASTER_ORTHODOX, easter
 
-from civstats.data.covariates import NO_EVENT
+from civstats.schema import NO_EVENT
 
 _SATURDAY = 2  # 1970-01-03, in days since 1970-01-01: price weeks begin on Saturdays, as in M5
 

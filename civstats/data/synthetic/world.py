@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from civstats.data.covariates import SNAP, category
+from civstats.data.covariates import category
 from civstats.data.synthetic.calendar import NAMES, TYPES, Calendar, make_calendar
 from civstats.data.synthetic.demand import draw_counts, draw_effects, launch_days, log_mean
 from civstats.data.synthetic.layout import Layout, make_layout
@@ -20,6 +20,7 @@ from civstats.schema import (
     ID,
     PRICE,
     PROMO,
+    SNAP,
     STATIC,
     CivstatsError,
     Y,

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from civstats.schema import DS, PRICE, PROMO, series_index
+from civstats.schema import DS, EVENTS, NO_EVENT, PRICE, PROMO, SNAP, series_index
 
-_EVENTS = ("event_name_1", "event_name_2")
-_NO_EVENT = ("none", "", "nan", "None")
+_NO_EVENT = (NO_EVENT, "", "nan", "None")
 _DAY_NS = 86_400_000_000_000
 
 
@@ -45,7 +44,7 @@ def _days(panel: pd.DataFrame) -> tuple[np.ndarray, int]:
 def events(panel: pd.DataFrame) -> np.ndarray:
     """Mark days with a named event, shape (n_rows,), bool."""
     marked = np.zeros(len(panel), dtype=bool)
-    for column in _EVENTS:
+    for column in EVENTS[::2]:
         if column in panel.columns:
             names = panel[column]
             if not isinstance(names.dtype, pd.CategoricalDtype):
@@ -110,8 +109,8 @@ def promise(panel: pd.DataFrame, demand: np.ndarray) -> np.ndarray:
     for w in range(7):
         by_weekday += np.where(weekday == w, _past_ratio(total, count, weekday == w) - 1, 0)
     factor = by_weekday.astype(np.float32)[day]
-    if "snap" in panel.columns:
-        snap = np.nan_to_num(panel["snap"].to_numpy(dtype=np.float32)) > 0
+    if SNAP in panel.columns:
+        snap = np.nan_to_num(panel[SNAP].to_numpy(dtype=np.float32)) > 0
         on, n_on = (
             np.bincount(day[snap], demand[snap], n_days),
             np.bincount(day[snap], None, n_days),
