@@ -162,13 +162,14 @@ def train_censored(
     """
     import lightgbm
 
-    observed = Observed(rows.y, rows.censored, np.log(rows.start * rows.exposure))
-    shift, dispersion = start(observed, fixed)
-    if not rows.y.any():
-        return None, shift, dispersion
-    observed = Observed(rows.y, rows.censored, observed.offset + shift)
     hold = late is not None and bool(late.any()) and 4 * int(late.sum()) < len(late)
     kept = ~late if hold and late is not None else np.ones(len(rows.y), dtype=bool)
+    observed = Observed(rows.y, rows.censored, np.log(rows.start * rows.exposure))
+    # Of the rows in training alone: the ones that stop boosting must not have set its start.
+    shift, dispersion = start(observed.take(kept), fixed)
+    if not rows.y[kept].any():
+        return None, shift, dispersion
+    observed = Observed(rows.y, rows.censored, observed.offset + shift)
     objective = CensoredObjective(
         observed.take(kept),
         dispersion,
