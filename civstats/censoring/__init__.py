@@ -12,6 +12,7 @@ from civstats.censoring.continuous import LogNormal, Normal
 from civstats.censoring.counts import CountFamily, NegBin, Poisson
 from civstats.censoring.objectives import (
     fit_dispersion,
+    fit_zero_inflated,
     mean_negative_loglik,
     negbin_objective,
     poisson_objective,
@@ -30,6 +31,7 @@ __all__ = [
     "Poisson",
     "ZeroInflatedNegBin",
     "fit_dispersion",
+    "fit_zero_inflated",
     "mean_negative_loglik",
     "negbin_objective",
     "poisson_objective",

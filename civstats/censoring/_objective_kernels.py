@@ -40,7 +40,7 @@ def _tail(
         if x * table[c] < SERIES_RATIO and alpha * x < SERIES_RATIO:
             # log f(c) is the caller's to add: the gradient does without it.
             return math.nan, c / _above(c, x, table)
-        zero = -mu if alpha == 0.0 else -math.log1p(alpha * mu) / alpha
+        zero = _log_zero(mu, alpha)
         if zero > -650.0:
             pmf = math.exp(zero)
             below = pmf
@@ -55,6 +55,12 @@ def _tail(
 
 
 @jit
+def _log_zero(mu: float, alpha: float) -> float:
+    """Return log P(D = 0) of the count part."""
+    return -mu if alpha == 0.0 else -math.log1p(alpha * mu) / alpha
+
+
+@jit
 def objective(
     grad: np.ndarray,
     hess: np.ndarray,
@@ -62,6 +68,7 @@ def objective(
     y: np.ndarray,
     is_censored: np.ndarray,
     alpha: float,
+    zero_prob: float,
     table: np.ndarray,
     start: int,
     stop: int,
@@ -74,6 +81,12 @@ def objective(
         if not is_censored[i]:
             grad[i] = x - y[i] * q
             hess[i] = x * q * (1.0 + alpha * y[i])
+            if zero_prob > 0.0 and y[i] == 0.0:
+                # The share of such zeros that the count part explains. The likelihood is not
+                # concave there; without its second term the hessian stays above it, and positive.
+                part = (1.0 - zero_prob) * math.exp(_log_zero(mu, alpha))
+                grad[i] *= part / (zero_prob + part)
+                hess[i] *= part / (zero_prob + part)
             continue
         c = math.ceil(y[i])
         if c <= 0:
@@ -93,6 +106,7 @@ def negative_loglik(
     y: np.ndarray,
     is_censored: np.ndarray,
     alpha: float,
+    zero_prob: float,
     table: np.ndarray,
     log_pmf_table: np.ndarray,
     start: int,
@@ -100,11 +114,18 @@ def negative_loglik(
 ) -> float:
     """Return the summed negative log-likelihood of rows start:stop."""
     total = 0.0
+    log_part = math.log1p(-zero_prob)
     for i in range(start, stop):
         e = min(eta[i], ETA_MAX)
         mu = math.exp(e)
         big = math.log1p(alpha * mu)
         zero = -mu if alpha == 0.0 else -big / alpha
+        if zero_prob > 0.0:
+            if y[i] <= 0.0:
+                if not is_censored[i]:
+                    total -= math.log(zero_prob + math.exp(log_part + zero))
+                continue
+            total -= log_part
         count = math.ceil(y[i]) if is_censored[i] else int(y[i])
         value = math.nan
         if is_censored[i]:

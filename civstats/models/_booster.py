@@ -46,6 +46,8 @@ class MeanModel:
         Trees.
     dispersion : float, optional
         Of the censored negative binomial; None under another loss.
+    zero_prob : float
+        Its zero inflation; the shift has it already.
     """
 
     booster: lightgbm.Booster | None
@@ -53,6 +55,7 @@ class MeanModel:
     num_threads: int = 0
     n_rounds: int = 0
     dispersion: float | None = None
+    zero_prob: float = 0.0
 
     def predict(self, x: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Return the mean of rows, shape (n_rows,)."""
@@ -75,29 +78,32 @@ def train_mean(
     seed: int,
     late: np.ndarray | None = None,
     dispersion: float | None = None,
+    zero_inflated: bool = True,
 ) -> MeanModel:
     """Train on rows; the objective is the only place where the treatment's likelihood enters.
 
     `late` marks the rows on which the censored likelihood may stop boosting; a `dispersion` fixes
-    the one that it would estimate.
+    the one that it would estimate, and `zero_inflated` says whether it may inflate zeros.
     """
     import lightgbm
 
     if objective == CENSORED_NEGBIN:
-        from civstats.models._censored_boosting import train_censored
+        from civstats.models._censored_boosting import Given, train_censored
 
         settings = {**_PARAMS, "seed": seed, "num_threads": _threads(num_threads, len(rows.y))}
-        booster, shift, found = train_censored(
+        booster, shift, shape = train_censored(
             rows,
             names=names,
             categorical=categorical,
             params={**settings, **params},
             n_rounds=n_rounds,
             late=late,
-            fixed=dispersion,
+            given=Given(dispersion, zero_inflated),
         )
         best = 0 if booster is None else booster.best_iteration or booster.num_trees()
-        return MeanModel(booster, shift, num_threads, max(best, 0), found)
+        return MeanModel(
+            booster, shift, num_threads, max(best, 0), shape.dispersion, shape.zero_prob
+        )
     # A panel without a sale still needs a log.
     shift = float(np.log(max(rows.y.sum(), 0.5) / rows.start.sum()))
     if not rows.y.any():

@@ -46,8 +46,8 @@ class LightGBM(Forecaster):
     One booster serves all series and all days ahead: the day ahead is a feature, lags and rolling
     means are those known at the origin, so no forecast feeds another. Under ``mask`` stockout days
     are no targets and leave no trace in the features. Under ``censor`` the loss is the censored
-    negative binomial likelihood (:mod:`civstats.censoring`), its dispersion estimated along the
-    way: a stockout day is a target that demand was at least its sales, a day in stock for a share
+    negative binomial likelihood (:mod:`civstats.censoring`), its dispersion, and zero inflation
+    where the data ask for it, estimated along the way: a stockout day is a target that demand was at least its sales, a day in stock for a share
     of its hours counts by that share, and the number of trees is where the censored likelihood of
     later days stops rising.
 
@@ -70,7 +70,10 @@ class LightGBM(Forecaster):
         Loss of the mean under ``ignore`` and ``mask``.
     dispersion : float, optional
         Under ``censor`` the dispersion of the likelihood, taken as given (``inf`` is the
-        Poisson). By default it is estimated.
+        Poisson), without zero inflation. By default it is estimated.
+    zero_inflated : bool
+        Whether ``censor`` may estimate zero inflation. Weeks of zeros that no covariate explains
+        otherwise pass for dispersion, whose fat upper tail over-recovers the censored days.
     n_rounds : int
         Trees; under ``censor`` the most.
     max_rows : int
@@ -101,6 +104,8 @@ class LightGBM(Forecaster):
         Predicts the log of the mean relative to the series' recent level; none without a sale.
     dispersion_ : float, optional
         Of the censored negative binomial; None under other treatments.
+    zero_prob_ : float
+        Its zero inflation.
 
     Raises
     ------
@@ -129,6 +134,7 @@ class LightGBM(Forecaster):
 
     booster_: lightgbm.Booster | None
     dispersion_: float | None
+    zero_prob_: float
 
     def __init__(
         self,
@@ -138,6 +144,7 @@ class LightGBM(Forecaster):
         h: int = 28,
         objective: str = "tweedie",
         dispersion: float | None = None,
+        zero_inflated: bool = True,
         n_rounds: int = 200,
         max_rows: int = 400_000,
         train_periods: int = 730,
@@ -171,6 +178,7 @@ class LightGBM(Forecaster):
         self.h = check_h(h) if target == "daily" else 1
         self.objective = objective
         self.dispersion = dispersion
+        self.zero_inflated = zero_inflated
         self.n_rounds = n_rounds
         self.max_rows = max_rows
         self.train_periods = train_periods
@@ -218,7 +226,8 @@ class LightGBM(Forecaster):
                 f"{self.treatment!r}; {why}"
             )
         self._model = model
-        self.booster_, self.dispersion_ = self._model.booster, self._model.dispersion
+        self.booster_, self.dispersion_ = model.booster, model.dispersion
+        self.zero_prob_ = model.zero_prob
         if early is None:
             past = train[train + reach <= n][-8:]
             self._backcast(design, self._model, past)
@@ -302,6 +311,7 @@ class LightGBM(Forecaster):
             n_rounds=n_rounds or self.n_rounds,
             late=rows.period >= until - self.h if stop else None,
             dispersion=self.dispersion,
+            zero_inflated=self.zero_inflated,
             params=self.params,
             num_threads=self.num_threads,
             seed=self.seed,

@@ -9,7 +9,9 @@ from scipy import optimize
 from civstats.censoring import (
     NegBin,
     Poisson,
+    ZeroInflatedNegBin,
     fit_dispersion,
+    fit_zero_inflated,
     mean_negative_loglik,
     negbin_objective,
     poisson_objective,
@@ -42,6 +44,35 @@ def test_objective_is_the_negated_derivative_with_a_floored_hessian(dispersion):
     assert (hess[cens & (y == 0)] == 0).all()
     loss = mean_negative_loglik(eta, y, cens, dispersion)
     assert loss == pytest.approx(-family.loglik(y, eta, cens).mean(), rel=1e-9)
+
+
+@pytest.mark.parametrize("dispersion", [0.5, 4.0, np.inf])
+def test_zero_inflated_objective_meets_the_family(dispersion):
+    eta, y, cens = rows(4000)
+    family = ZeroInflatedNegBin(dispersion, 0.2)
+    grad, hess = negbin_objective(eta, y, cens, dispersion, zero_prob=0.2, dtype=np.float64)
+    slope, curve = family.grad_hess(y, eta, cens)
+    zero = (y == 0) & ~cens
+    assert zero.any()
+    np.testing.assert_allclose(grad, -slope, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(hess[~cens & ~zero], -curve[~cens & ~zero], rtol=1e-9)
+    assert (hess[zero] >= -curve[zero] - 1e-12).all()
+    assert (hess[zero] >= 0).all()
+    loss = mean_negative_loglik(eta, y, cens, dispersion, zero_prob=0.2)
+    assert loss == pytest.approx(-family.loglik(y, eta, cens).mean(), rel=1e-9)
+
+
+def test_zero_inflation_is_found_where_it_is_and_nowhere_else():
+    rng = np.random.default_rng(3)
+    mu = np.exp(rng.normal(1.0, 0.7, 60_000))
+    stock = np.ceil(mu * rng.choice([0.6, 1.2, 2.5, 9.0], mu.size))
+    for family, truth in ((ZeroInflatedNegBin(3.0, 0.1), 0.1), (NegBin(3.0), 0.0)):
+        demand = family.sample(np.log(mu), rng)
+        dispersion, zero_prob = fit_zero_inflated(np.minimum(demand, stock), mu, demand >= stock)
+        assert dispersion == pytest.approx(3.0, rel=0.1)
+        assert zero_prob == pytest.approx(truth, abs=0.01)
+        assert truth or zero_prob == 0.0
+    assert fit_zero_inflated([3.0, 4.0, 5.0], [4.0, 4.0, 4.0]) == (np.inf, 0.0)
 
 
 def test_number_of_threads_and_types_change_nothing_that_matters():

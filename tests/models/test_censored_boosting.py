@@ -10,7 +10,7 @@ from civstats.censoring import NegBin
 from civstats.data.synthetic import make_panel
 from civstats.features.history import history_features, sales_grid
 from civstats.models import make_forecaster
-from civstats.models._censored_boosting import CensoredObjective, Observed, start
+from civstats.models._censored_boosting import CensoredObjective, Given, Observed, Shape, start
 from civstats.models.boosting import LightGBM
 from civstats.schema import DS, OUTCOMES, CivstatsError, validate_panel
 from civstats.stockouts.simulate import simulate_stockouts
@@ -25,16 +25,31 @@ def capped(mean: float, size: float, n: int, caps: list[int], seed: int) -> Obse
 
 def test_start_recovers_mean_and_dispersion_where_sales_are_too_low():
     data = capped(5.0, 2.0, 60_000, [6, 8, 12], 1)
-    shift, dispersion = start(data)
+    shift, shape = start(data)
     assert data.y.mean() < 4.4
     assert 2.0 * np.exp(shift) == pytest.approx(5.0, rel=0.02)
-    assert dispersion == pytest.approx(2.0, rel=0.08)
+    assert shape.dispersion == pytest.approx(2.0, rel=0.08)
+    assert shape.zero_prob == 0.0
+
+
+def test_start_tells_zero_inflation_from_dispersion():
+    """Zeros that no mean explains, taken for dispersion, would fatten the tail of the bounds."""
+    data = capped(5.0, 4.0, 60_000, [6, 8, 12], 1)
+    gone = np.random.default_rng(2).random(60_000) < 0.15
+    data = Observed(np.where(gone, 0.0, data.y), data.censored & ~gone, data.offset)
+    shift, shape = start(data)
+    assert shape.zero_prob == pytest.approx(0.15, abs=0.01)
+    assert shape.dispersion == pytest.approx(4.0, rel=0.08)
+    assert 2.0 * np.exp(shift) == pytest.approx(5.0, rel=0.02)
+    plain_shift, plain = start(data, Given(zero_inflated=False))
+    assert plain.dispersion < 2.0
+    assert 2.0 * np.exp(plain_shift) > 1.04 * 0.85 * 5.0
 
 
 def test_objective_is_the_reference_gradient():
     data = capped(5.0, 2.0, 500, [0, 3, 8], 2)
     score = np.random.default_rng(3).normal(1.5, 0.7, 500)
-    grad, hess = CensoredObjective(data, 2.0, seed=0, num_threads=1)(score, None)
+    grad, hess = CensoredObjective(data, Shape(2.0, 0.0), seed=0, num_threads=1)(score, None)
     slope, _ = NegBin(2.0).grad_hess(data.y, score, data.censored)
     np.testing.assert_allclose(grad, -slope, rtol=1e-5, atol=1e-6)
     assert (hess >= 0).all()
@@ -47,10 +62,10 @@ def test_objective_is_the_reference_gradient():
 def test_dispersion_follows_the_means():
     """The estimate moves from where it started to the truth as the means become right."""
     data = capped(5.0, 2.0, 40_000, [6, 8, 12], 4)
-    objective = CensoredObjective(data, 50.0, seed=0, num_threads=1)
+    objective = CensoredObjective(data, Shape(50.0, 0.0), seed=0, num_threads=1)
     for _ in range(25):
         objective(np.full(len(data.y), np.log(5.0)), None)
-    assert objective.dispersion == pytest.approx(2.0, rel=0.1)
+    assert objective.shape.dispersion == pytest.approx(2.0, rel=0.1)
 
 
 def flagged() -> pd.DataFrame:
