@@ -15,14 +15,11 @@ import numpy as np
 import pandas as pd
 
 from civstats.schema import (
-    CENSORED,
     DS,
-    IN_STOCK_SHARE,
     CivstatsError,
-    Y,
     check_treatment,
     series_index,
-    stockout_days,
+    treated_sales,
 )
 
 LAGS = (1, 7, 14, 28)
@@ -85,7 +82,7 @@ def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
         n = (unique[-1] - unique[0]) // _NS_PER_DAY + 1
         unique = unique[0] + _NS_PER_DAY * np.arange(n)
     position = np.searchsorted(unique, ns)
-    sales, exposure, bound = _treated(panel, treatment)
+    sales, exposure, bound = treated_sales(panel, treatment)
     shape = (len(index.ids), len(unique))
     at = (index.codes(), position)
     y, weight = np.full(shape, np.nan, dtype=np.float32), np.zeros(shape, dtype=np.float32)
@@ -93,25 +90,6 @@ def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
     y[at], weight[at], censored[at] = sales, exposure, bound
     start, end = position[index.starts], position[index.ends - 1] + 1
     return SalesGrid(index.ids, pd.DatetimeIndex(unique), y, weight, censored, start, end)
-
-
-def _treated(panel: pd.DataFrame, treatment: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sales, exposure and whether sales are a bound, by row of the panel."""
-    sales = panel[Y].to_numpy(dtype=np.float32)
-    exposure, bound = np.ones_like(sales), np.zeros(len(sales), dtype=bool)
-    if treatment == "mask":
-        exposure = 1 - stockout_days(panel).astype(np.float32)
-    if treatment == "censor":
-        if CENSORED in panel.columns:
-            bound = panel[CENSORED].to_numpy()
-        if IN_STOCK_SHARE in panel.columns:
-            exposure = panel[IN_STOCK_SHARE].to_numpy(dtype=np.float32).copy()
-        # P(demand >= 0) = 1, and no demand falls into no hours: such a day says nothing.
-        silent = (bound & (sales <= 0)) | (exposure <= 0)
-        bound = bound & ~silent
-        exposure = np.where(bound | silent, np.float32(0), exposure)
-        return np.where(silent, np.float32(np.nan), sales), exposure, bound
-    return np.where(exposure > 0, sales, np.float32(np.nan)), exposure, bound
 
 
 @dataclass(frozen=True)

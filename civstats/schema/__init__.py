@@ -40,6 +40,7 @@ from civstats.schema.panel import (
     stockout_days,
     validate_panel,
 )
+from civstats.schema.treatment import treated_sales
 
 __all__ = [
     "CENSORED",
@@ -84,5 +85,6 @@ __all__ = [
     "quantiles_of_levels",
     "series_index",
     "stockout_days",
+    "treated_sales",
     "validate_panel",
 ]
