@@ -78,7 +78,7 @@ def train_mean(
     seed: int,
     late: np.ndarray | None = None,
     dispersion: float | None = None,
-    zero_inflated: bool = True,
+    zero_inflated: bool = False,
 ) -> MeanModel:
     """Train on rows; the objective is the only place where the treatment's likelihood enters.
 

@@ -79,7 +79,7 @@ class Given:
     """
 
     dispersion: float | None = None
-    zero_inflated: bool = True
+    zero_inflated: bool = False
 
     def fit(self, data: Observed, mean: np.ndarray, n_threads: int | None) -> Shape:
         """Estimate what is not given, at given means of the count part."""

@@ -46,8 +46,8 @@ class LightGBM(Forecaster):
     One booster serves all series and all days ahead: the day ahead is a feature, lags and rolling
     means are those known at the origin, so no forecast feeds another. Under ``mask`` stockout days
     are no targets and leave no trace in the features. Under ``censor`` the loss is the censored
-    negative binomial likelihood (:mod:`civstats.censoring`), its dispersion, and zero inflation
-    where the data ask for it, estimated along the way: a stockout day is a target that demand was at least its sales, a day in stock for a share
+    negative binomial likelihood (:mod:`civstats.censoring`), its dispersion estimated along the
+    way: a stockout day is a target that demand was at least its sales, a day in stock for a share
     of its hours counts by that share, and the number of trees is where the censored likelihood of
     later days stops rising.
 
@@ -72,8 +72,10 @@ class LightGBM(Forecaster):
         Under ``censor`` the dispersion of the likelihood, taken as given (``inf`` is the
         Poisson), without zero inflation. By default it is estimated.
     zero_inflated : bool
-        Whether ``censor`` may estimate zero inflation. Weeks of zeros that no covariate explains
-        otherwise pass for dispersion, whose fat upper tail over-recovers the censored days.
+        Whether ``censor`` may estimate zero inflation, one probability for all series. Without it
+        weeks of zeros that no covariate explains pass for dispersion, whose fat upper tail
+        over-recovers the censored days; with it the mean of a series whose share of zeros is not
+        the common one is biased, which the negative binomial alone is not.
     n_rounds : int
         Trees; under ``censor`` the most.
     max_rows : int
@@ -144,7 +146,7 @@ class LightGBM(Forecaster):
         h: int = 28,
         objective: str = "tweedie",
         dispersion: float | None = None,
-        zero_inflated: bool = True,
+        zero_inflated: bool = False,
         n_rounds: int = 200,
         max_rows: int = 400_000,
         train_periods: int = 730,

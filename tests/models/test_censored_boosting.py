@@ -37,11 +37,11 @@ def test_start_tells_zero_inflation_from_dispersion():
     data = capped(5.0, 4.0, 60_000, [6, 8, 12], 1)
     gone = np.random.default_rng(2).random(60_000) < 0.15
     data = Observed(np.where(gone, 0.0, data.y), data.censored & ~gone, data.offset)
-    shift, shape = start(data)
+    shift, shape = start(data, Given(zero_inflated=True))
     assert shape.zero_prob == pytest.approx(0.15, abs=0.01)
     assert shape.dispersion == pytest.approx(4.0, rel=0.08)
     assert 2.0 * np.exp(shift) == pytest.approx(5.0, rel=0.02)
-    plain_shift, plain = start(data, Given(zero_inflated=False))
+    plain_shift, plain = start(data)
     assert plain.dispersion < 2.0
     assert 2.0 * np.exp(plain_shift) > 1.04 * 0.85 * 5.0
 
@@ -161,6 +161,22 @@ def test_a_dispersion_can_be_given(world):
     # The heavier the assumed tail beyond a bound, the more demand is taken to lie there.
     shifts = [m._model.shift for m in (poisson, free, wild)]
     assert shifts == sorted(shifts)
+
+
+def test_zero_inflation_is_an_option_that_enters_the_mean(world):
+    """Days off the shelf on no record: the same chance for all, so that the option fits."""
+    gone = np.random.default_rng(3).random(len(world)) < 0.15
+    empty = world.assign(y=world["y"].where(~gone, 0), demand=world["demand"].where(~gone, 0))
+    short = simulate_stockouts(empty, mechanism="random", rate=0.2, seed=5)
+    small = {"treatment": "censor", "n_rounds": 60, "max_rows": 20_000, "num_threads": 1}
+    model = LightGBM(**small, zero_inflated=True).fit(short)
+    plain = LightGBM(**small).fit(short)
+    assert model.zero_prob_ == pytest.approx(0.15, abs=0.04)
+    assert plain.zero_prob_ == 0.0
+    assert model.dispersion_ > 1.2 * plain.dispersion_
+    # The mean of the counts, less the days without: about the same total as without the option.
+    totals = [np.nansum(m._fitted) / np.nansum(m._fitted > 0) for m in (model, plain)]
+    assert totals[0] == pytest.approx(totals[1], rel=0.06)
 
 
 @pytest.mark.parametrize(("treatment", "given"), [("censor", 0.0), ("mask", 2.0), ("censor", -1.0)])
