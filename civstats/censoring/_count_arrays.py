@@ -160,7 +160,9 @@ def log_alpha_derivatives(
         log_mu = min(eta[i], 200.0)  # the square of mu must not overflow
         mu = math.exp(log_mu)
         big = math.log1p(alpha[i] * mu)
-        if alpha[i] == 0.0 or (is_censored[i] and y[i] <= 0.0):
+        if math.isnan(eta[i]):
+            parts = (math.nan, math.nan, math.nan)
+        elif alpha[i] == 0.0 or (is_censored[i] and y[i] <= 0.0):
             parts = (0.0, 0.0, 0.0)
         elif not is_censored[i]:
             parts = _log_alpha_parts(y[i], mu, alpha[i], big)

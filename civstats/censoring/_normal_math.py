@@ -68,7 +68,7 @@ def _assemble(
 
 
 def _exact(z: np.ndarray, scale: np.ndarray) -> IntervalParts:
-    ones = np.ones_like(z)
+    ones = np.ones_like(z) + 0.0 * z  # nan where z is
     value = -0.5 * z * z - HALF_LOG_2PI - np.log(scale)
     return IntervalParts(
         value, z / scale, -ones / scale**2, z * z - 1.0, -2.0 * z * z, -2.0 * z / scale

@@ -166,7 +166,8 @@ class Normal:
         z = self._z(c, eta, exposure)
         location, _ = self._location(eta, exposure)
         above = np.asarray(c, float) + np.asarray(self.scale) * mills_excess(np.maximum(z, -40.0))
-        return np.where(z > -40.0, above, location)[()]
+        # Below -40 the bound says nothing; a nan is not below and stays.
+        return np.where(z <= -40.0, location, above)[()]
 
     def sample_above(
         self,
@@ -263,5 +264,9 @@ class LogNormal(Normal):
     ) -> np.ndarray:
         """Return E[D | D >= c]."""
         z, scale = self._z(c, eta, exposure), np.asarray(self.scale, float)
+        # At infinite z (an infinite bound, or a mean of 0) nothing lies above c: the ratio is 0/0.
+        beyond, c = np.isposinf(z), np.asarray(c, float)
+        z = np.where(beyond, 0.0, z)
         lift = special.log_ndtr(scale - z) - special.log_ndtr(-z)
-        return np.maximum(self.mean(eta, exposure) * np.exp(lift), np.asarray(c, float))[()]
+        above = np.maximum(self.mean(eta, exposure) * np.exp(lift), c)
+        return np.where(beyond, c, above)[()]

@@ -72,19 +72,21 @@ class ZeroInflatedNegBin(CountFamily):
     def logpmf(self, y: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return log P(D = y)."""
         part = np.log1p(-self._zero) + self._part.logpmf(y, eta, exposure)
-        with np.errstate(divide="ignore"):
+        # The last is for a nan in eta, which nan says well enough.
+        with np.errstate(divide="ignore", invalid="ignore"):
             at_zero = np.logaddexp(np.log(self._zero), part)
         return np.where(_check.counts(y) == 0, at_zero, part)[()]
 
     def log_survival(self, c: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return log P(D >= c), ties included."""
         part = self._part.log_survival(c, eta, exposure)
-        return np.where(np.asarray(c) > 0, np.log1p(-self._zero) + part, 0.0)[()]
+        # A nan is not "<= 0": it stays a nan, as does that of eta at c = 0.
+        return np.where(np.asarray(c) <= 0, part, np.log1p(-self._zero) + part)[()]
 
     def cdf(self, x: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return P(D <= x)."""
         inside = self._zero + (1.0 - self._zero) * self._part.cdf(x, eta, exposure)
-        return np.where(np.asarray(x) < 0, 0.0, inside)[()]
+        return np.where((np.asarray(x) < 0) & ~np.isnan(inside), 0.0, inside)[()]
 
     def quantile(self, prob: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return the smallest whole d with P(D <= d) >= prob."""
@@ -128,9 +130,10 @@ class ZeroInflatedNegBin(CountFamily):
     ) -> np.ndarray:
         """Return E[D | D >= c]."""
         above = self._part.conditional_mean(c, eta, exposure)
-        return np.where(np.asarray(c) > 0, above, self.mean(eta, exposure))[()]
+        return np.where(np.asarray(c) <= 0, self.mean(eta, exposure), above)[()]
 
     def _draw(self, c: np.ndarray, eta: np.ndarray, u: np.ndarray) -> np.ndarray:
         zero = np.where(c > 0, 0.0, self._zero)
         inner = np.maximum((u - zero) / (1.0 - zero), 2.0**-54)
-        return np.where(u <= zero, 0.0, self._part._draw(c, eta, inner))
+        drawn = self._part._draw(c, eta, inner)
+        return np.where((u <= zero) & ~np.isnan(drawn), 0.0, drawn)
