@@ -1,22 +1,42 @@
-"""What all censored regressions share: data handling, Newton's method, prediction."""
+"""What all censored regressions share: reading the data, formulas, the search."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from statsmodels.base.model import GenericLikelihoodModel
 
-from civstats.censoring import CountFamily, IntervalParts, Normal
+from civstats.models.regression.checks import check_complete, check_shapes
+from civstats.models.regression.existence import check_maximum
+from civstats.models.regression.formulas import (
+    as_frame,
+    is_formula_error,
+    missing_in,
+    refuse_formula,
+    refuse_numbers_as_text,
+    take_subset,
+)
+from civstats.models.regression.groups import cluster_groups
+from civstats.models.regression.likelihood import CensoredLikelihood
 from civstats.models.regression.newton import maximise
 from civstats.models.regression.results import CensoredResults, CensoredResultsWrapper
-from civstats.models.regression.rows import as_flags, check_lengths, column
+from civstats.models.regression.rows import (
+    Rows,
+    as_flags,
+    as_numbers,
+    column,
+    numeric_data,
+    some,
+)
 from civstats.schema import CivstatsError
 
+# What statsmodels' formula route hands to a model beside its own arguments.
+FORMULA_ARGUMENTS = ("missing_idx", "formula", "model_spec", "hasconst")
 
-class CensoredModel(GenericLikelihoodModel):
+
+class CensoredModel(CensoredLikelihood):
     """Base of the censored regressions; a subclass supplies the likelihood of one row.
 
     Parameters
@@ -39,17 +59,16 @@ class CensoredModel(GenericLikelihoodModel):
     Raises
     ------
     CivstatsError
-        For flags that are not True or False, or data outside the family's support.
+        For flags that are not True or False, data outside the family's support, arrays of
+        different lengths, missing or infinite values, no complete row, or unknown arguments.
     """
 
     results_class = CensoredResults
-    extra_names: tuple[str, ...] = ()
     # Arrays in which a missing entry makes a row unusable.
     row_arrays: tuple[str, ...] = ("censored", "exposure", "offset")
-
-    censored: np.ndarray
-    exposure: np.ndarray | None
-    offset: np.ndarray | None
+    # Arrays in which it says that there is no bound, and the mark that says so instead:
+    # statsmodels would drop the row.
+    bound_arrays: ClassVar[dict[str, float]] = {}
 
     def __init__(
         self,
@@ -61,21 +80,57 @@ class CensoredModel(GenericLikelihoodModel):
         missing: str = "none",
         **arrays: Any,
     ) -> None:
-        given = {"censored": censored, "exposure": exposure, "offset": offset}
-        known = {k: np.asarray(v) if v is not None and np.ndim(v) else v for k, v in given.items()}
-        check_lengths(endog, arrays.get("missing_idx"), {**known, **arrays})
-        super().__init__(endog, exog, missing=missing, extra_params_names=None, **known, **arrays)
-        if self.exog is None:
+        rows = arrays.pop("_rows", None)
+        known = {"censored": censored, "exposure": exposure, "offset": offset, **arrays}
+        strange = sorted(set(known) - {*self.row_arrays, *self.bound_arrays, *FORMULA_ARGUMENTS})
+        if strange:
+            raise CivstatsError(
+                f"{type(self).__name__} takes no argument {some(strange)}; it takes "
+                f"{some([*self.row_arrays, *self.bound_arrays])} and missing"
+            )
+        if missing not in ("none", "drop", "raise"):
+            raise CivstatsError(f"missing must be none, drop or raise, but got {missing!r}")
+        if exog is None:
             raise CivstatsError("exog is missing: pass at least a column of ones")
-        self.censored = as_flags(self.censored, self.endog.shape[0], "censored")
+        endog, exog = numeric_data(endog, "endog"), numeric_data(exog, "exog")
+        rows = Rows.of(endog, exog) if rows is None else rows
+        given = {n: self._read(n, known.pop(n, None), rows) for n in self.row_arrays}
+        given |= {n: self._read(n, known.pop(n, None), rows) for n in self.bound_arrays}
+        dropped = known.get("missing_idx")
+        check_shapes(endog, exog, rows.positions.size, given)
+        check_complete(endog, exog, given, rows, dropped, missing)
+        super().__init__(endog, exog, missing=missing, extra_params_names=None, **given, **known)
+        gone = list(getattr(self.data, "missing_row_idx", []))
+        self._rows = Rows(rows.total, rows.index, np.delete(rows.positions, gone))
+        self.censored = as_flags(self.censored, self._rows, "censored")
         self.df_model = float(self.exog.shape[1] - self.k_constant)
         self.df_resid = float(self.exog.shape[0] - self.exog.shape[1])
         self.k_extra = 0
         if self.extra_names:
             self._set_extra_params_names(list(self.extra_names))
         self.nparams = self.exog.shape[1] + len(self.extra_names)
-        self._memo: tuple[bytes, IntervalParts] | None = None
+        self._refuse("exposure", self._share < 0, "must be >= 0, but {} are negative")
         self._check_data()
+
+    def _read(self, name: str, values: Any, rows: Rows) -> Any:
+        """Return an argument as numbers, one per row, or a scalar as it is."""
+        if values is None:
+            return None
+        if isinstance(values, pd.Series):
+            values = rows.match(values, name)
+        values = as_numbers(values, name)
+        if name in self.bound_arrays:
+            values = np.asarray(values, dtype=float)
+            if values.ndim == 0 and np.isnan(values):
+                raise CivstatsError(f"{name} is nan: leave it out where there is no limit")
+            values = np.where(np.isnan(values), self.bound_arrays[name], values)
+        return values if values.ndim else values.item()
+
+    def _refuse(self, name: str, bad: np.ndarray, what: str) -> None:
+        """Raise if any row is bad, saying how many and where the caller finds the first."""
+        bad = np.broadcast_to(bad, self._rows.positions.shape)
+        if bad.any():
+            raise CivstatsError(f"{name} {what.format(self._rows.say(bad))}")
 
     @classmethod
     def from_formula(
@@ -98,10 +153,11 @@ class CensoredModel(GenericLikelihoodModel):
         subset, drop_cols
             As in statsmodels.
         *args, **kwargs
-            Of the model. ``censored``, ``exposure``, ``offset`` (and ``left_censored``, ``upper``
-            of the continuous models) name a column of `data` or are arrays with one entry per
-            row of `data`. Rows with a missing value in the formula or in one of these are
-            dropped together with their flags (``missing="raise"`` refuses them).
+            Of the model. ``censored``, ``exposure``, ``offset`` (and ``left_censored``, ``upper``,
+            ``left``, ``right`` of the continuous models) name a column of `data` or are arrays
+            with one entry per row of `data` or of its subset; a Series is matched by index. Rows
+            with a missing value in the formula or in one of these are dropped together with
+            their flags (``missing="raise"`` refuses them).
 
         Returns
         -------
@@ -110,79 +166,35 @@ class CensoredModel(GenericLikelihoodModel):
         Raises
         ------
         CivstatsError
-            If a named column does not exist.
+            If a named column does not exist, the formula cannot be read on these data, or no
+            complete row is left.
         """
-        if subset is not None:
-            data = data.loc[subset]
-        for name in (*cls.row_arrays, "upper"):
+        framed, rows = take_subset(as_frame(data), subset)
+        if not len(framed):
+            raise CivstatsError("data hold no row: nothing to fit, check the filter or the subset")
+        rows.missing = missing_in(formula, framed)
+        for name in (*cls.row_arrays, *cls.bound_arrays):
             if kwargs.get(name) is not None:
-                kwargs[name] = column(kwargs[name], name, data)
+                kwargs[name] = column(kwargs[name], name, framed, rows)
         # statsmodels counts the frames between the formula and its caller: this is one more.
         depth = kwargs.pop("eval_env", 1)
         kwargs["eval_env"] = depth if depth == -1 or not isinstance(depth, int) else depth + 1
-        return super().from_formula(formula, data, None, drop_cols, *args, **kwargs)
-
-    def _check_data(self) -> None:
-        """Raise for data outside the family's support."""
-
-    def family(self, params: ArrayLike) -> CountFamily | Normal:
-        """Return the family of :mod:`civstats.censoring` at these parameters."""
-        raise NotImplementedError
-
-    def _row_parts(self, eta: np.ndarray, params: np.ndarray) -> IntervalParts:
-        """Return log-likelihood and derivatives of every row."""
-        raise NotImplementedError
-
-    @property
-    def start_params(self) -> np.ndarray:
-        """Return where the search starts."""
-        raise NotImplementedError
-
-    def linear(self, params: ArrayLike) -> np.ndarray:
-        """Return the linear predictor of the rows of the model, offset included."""
-        eta = self.exog @ np.asarray(params)[: self.exog.shape[1]]
-        return eta if self.offset is None else eta + self.offset
-
-    @property
-    def _share(self) -> np.ndarray:
-        return np.ones(()) if self.exposure is None else np.asarray(self.exposure, dtype=float)
-
-    def _parts(self, params: ArrayLike) -> IntervalParts:
-        params = np.asarray(params, dtype=float)
-        key = params.tobytes()
-        # Value, score and hessian are asked for in turn at the same point.
-        if self._memo is None or self._memo[0] != key:
-            self._memo = (key, self._row_parts(self.linear(params), params))
-        return self._memo[1]
-
-    def loglikeobs(self, params: ArrayLike) -> np.ndarray:
-        """Return the log-likelihood of each row."""
-        return self._parts(params).loglik
-
-    def nloglikeobs(self, params: ArrayLike) -> np.ndarray:
-        """Return the negative log-likelihood of each row."""
-        return -self._parts(params).loglik
-
-    def score_obs(self, params: ArrayLike, **kwargs: Any) -> np.ndarray:
-        """Return the analytic score of each row, shape (n, parameters)."""
-        parts = self._parts(params)
-        score = self.exog * parts.location[:, None]
-        return np.column_stack([score, parts.log_scale]) if self.extra_names else score
-
-    def score(self, params: ArrayLike) -> np.ndarray:
-        """Return the analytic score."""
-        parts = self._parts(params)
-        score = self.exog.T @ parts.location
-        return np.append(score, parts.log_scale.sum()) if self.extra_names else score
-
-    def hessian(self, params: ArrayLike) -> np.ndarray:
-        """Return the analytic hessian."""
-        parts = self._parts(params)
-        inner = self.exog.T @ (self.exog * parts.location2[:, None])
-        if not self.extra_names:
-            return inner
-        cross = self.exog.T @ parts.cross
-        return np.block([[inner, cross[:, None]], [cross[None, :], parts.log_scale2.sum()]])
+        if kwargs.get("missing", "drop") not in ("none", "drop", "raise"):
+            raise CivstatsError(
+                f"missing must be none, drop or raise, but got {kwargs['missing']!r}"
+            )
+        try:
+            model = super().from_formula(
+                formula, framed, None, drop_cols, *args, _rows=rows, **kwargs
+            )
+        except CivstatsError:
+            raise
+        except Exception as error:
+            if is_formula_error(error) or "endog has evaluated" in str(error):
+                raise refuse_formula(error, formula, framed, rows) from error
+            raise
+        refuse_numbers_as_text(getattr(model.data, "model_spec", None), model.endog.size)
+        return model
 
     def fit(
         self,
@@ -208,45 +220,55 @@ class CensoredModel(GenericLikelihoodModel):
             As in statsmodels.
         **kwargs
             ``cov_type`` (``"nonrobust"``, ``"HC0"``, ``"HC1"``, ``"cluster"``, ...) and
-            ``cov_kwds``; the ``groups`` of a clustered covariance may name a column of the
-            formula's data.
+            ``cov_kwds``; the ``groups`` of a clustered covariance name a column of the
+            formula's data, or are a Series (matched by index) or an array with one entry per
+            row given, per row of the subset, or per row in the model.
 
         Returns
         -------
         CensoredResults
             With pandas labels where the data had them.
 
+        Raises
+        ------
+        CivstatsError
+            For collinear regressors, all rows censored on one side, coefficients of which no
+            row says anything, a normal model without residual, or groups that fit no rows.
+
         Warns
         -----
         statsmodels.tools.sm_exceptions.ConvergenceWarning
-            If no maximum was found, as when every row of a group is censored.
+            If some coefficients have no finite maximum, as when every row of a group is
+            censored, or if none was found.
         """
-        start = np.asarray(self.start_params if start_params is None else start_params, float)
-        if method == "newton":
-            start = maximise(self.loglike, self.score, self.hessian, start, maxiter)
         groups = (kwargs.get("cov_kwds") or {}).get("groups")
         if groups is not None:
-            kwargs["cov_kwds"] = {**kwargs["cov_kwds"], "groups": self._groups(groups)}
-        fitted = super().fit(start, method, maxiter, full_output, disp, callback, retall, **kwargs)
-        return CensoredResultsWrapper(fitted)
-
-    def _groups(self, groups: Any) -> np.ndarray:
-        frame = getattr(self.data, "frame", None)
-        if isinstance(groups, str):
-            if frame is None or groups not in frame.columns:
-                raise CivstatsError(f"groups={groups!r} is not a column of the formula's data")
-            groups = frame[groups]
-        values = np.asarray(groups)
-        kept = self.kept_rows
-        if kept is not None and values.shape[0] == kept.size:
-            values = values[kept]
-        codes, _ = pd.factorize(values, use_na_sentinel=True)
-        if (codes < 0).any():
+            framed = self.kept_rows
+            frame = None if framed is None else self.data.frame
+            codes = cluster_groups(groups, self._rows, frame, framed)
+            kwargs["cov_kwds"] = {**kwargs["cov_kwds"], "groups": codes}
+        elif str(kwargs.get("cov_type")).lower() == "cluster":
+            raise CivstatsError("cov_type='cluster' needs cov_kwds={'groups': ...}")
+        check_maximum(self, kwargs.get("warn_convergence", True))
+        start = np.asarray(self.start_params if start_params is None else start_params, float)
+        given = start_params is not None
+        if given and (start.shape != (self.nparams,) or not np.isfinite(self.loglike(start))):
             raise CivstatsError(
-                f"groups is missing in {int((codes < 0).sum())} row(s) used by the model; fill "
-                "them or drop the rows before fitting"
+                f"start_params must be {self.nparams} numbers with a finite likelihood, for "
+                f"{some(self.exog_names)}, but has shape {start.shape}"
             )
-        return codes
+        try:
+            if method == "newton":
+                start = maximise(self.loglike, self.score, self.hessian, start, maxiter)
+            fitted = super().fit(
+                start, method, maxiter, full_output, disp, callback, retall, **kwargs
+            )
+        except np.linalg.LinAlgError as error:
+            raise CivstatsError(
+                f"the hessian is singular after the search ({error}), over {self.endog.size} rows: "
+                "some parameter is not identified; simplify the model or rescale its columns"
+            ) from error
+        return CensoredResultsWrapper(fitted)
 
     @property
     def kept_rows(self) -> np.ndarray | None:
@@ -257,42 +279,3 @@ class CensoredModel(GenericLikelihoodModel):
         kept = np.ones(len(frame), dtype=bool)
         kept[list(getattr(self.data, "missing_row_idx", []))] = False
         return kept
-
-    def predict(
-        self,
-        params: ArrayLike,
-        exog: ArrayLike | None = None,
-        exposure: ArrayLike | None = None,
-        offset: ArrayLike | None = None,
-        which: str = "mean",
-    ) -> np.ndarray:
-        """Predict demand.
-
-        Parameters
-        ----------
-        params : array_like
-            Parameters of the model.
-        exog : array_like, optional
-            Regressors; those of the model, with its exposure and offset, by default.
-        exposure, offset : array_like, optional
-            For new `exog`: a full day and no offset by default.
-        which : {"mean", "sigma", "variance", "linear"}
-            Mean, standard deviation or variance of demand, or the linear predictor.
-        """
-        params = np.asarray(params, dtype=float)
-        if exog is None:
-            exog = self.exog
-            exposure = self.exposure if exposure is None else exposure
-            offset = self.offset if offset is None else offset
-        eta = np.asarray(exog, dtype=float) @ params[: self.exog.shape[1]]
-        eta = eta if offset is None else eta + np.asarray(offset, dtype=float)
-        if which == "linear":
-            return eta
-        share = 1.0 if exposure is None else exposure
-        family = self.family(params)
-        if which == "mean":
-            return family.mean(eta, share)
-        if which in ("sigma", "variance"):
-            variance = family.variance(eta, share)
-            return np.sqrt(variance) if which == "sigma" else variance
-        raise CivstatsError(f"which must be mean, sigma, variance or linear, but got {which!r}")

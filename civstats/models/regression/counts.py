@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from civstats.censoring import IntervalParts, NegBin, Poisson, fit_dispersion
+from civstats.censoring._check import ROUNDING
 from civstats.models.regression.base import CensoredModel
 from civstats.models.regression.results import CensoredResults
 
@@ -30,9 +31,25 @@ class CensoredPoisson(CensoredModel):
     """
 
     def _check_data(self) -> None:
-        # The family raises one readable error for negative, fractional or missing counts.
-        self.family(np.zeros(self.nparams)).loglik(self.endog[:0], 0.0)
-        Poisson().loglik(self.endog, 0.0, True, self._share)
+        y = np.asarray(self.endog, dtype=float)
+        whole = np.abs(y - np.rint(y)) <= ROUNDING * np.maximum(1.0, np.abs(y))
+        self._refuse(
+            "endog",
+            ~((y >= 0) & whole),
+            "must hold whole numbers >= 0 for a count family, but {} are not: rescale to units, "
+            "drop the rows, or use a continuous family",
+        )
+        self._refuse(
+            "exposure",
+            (self._share == 0) & (y > 0),
+            "must be positive where anything was sold, but {} are 0 with endog > 0",
+        )
+
+    def _faces(self) -> tuple[np.ndarray, np.ndarray]:
+        y, seen = np.asarray(self.endog), np.broadcast_to(self._share > 0, self.endog.shape)
+        rising, zero = self.censored & (y > 0), ~self.censored & (y == 0) & seen
+        above = np.vstack([self.exog[rising], -self.exog[zero]])
+        return self.exog[~self.censored & (y > 0)], above
 
     def family(self, params: ArrayLike) -> Poisson | NegBin:
         """Return the Poisson family."""
@@ -106,6 +123,17 @@ class CensoredNegBin(CensoredPoisson):
 
     results_class = NegBinResults
     extra_names = ("log_dispersion",)
+    # Sums run over the count itself: beyond this a fit would take hours.
+    largest = 1e7
+
+    def _check_data(self) -> None:
+        super()._check_data()
+        self._refuse(
+            "endog",
+            np.asarray(self.endog) > self.largest,
+            f"must not exceed {self.largest:.0e} for the negative binomial, but {{}} do: rescale "
+            "the units, or use CensoredLogNormal",
+        )
 
     def family(self, params: ArrayLike) -> NegBin:
         """Return the negative binomial family at these parameters."""

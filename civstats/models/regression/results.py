@@ -6,10 +6,15 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import statsmodels.base.wrapper as wrap
 from scipy import stats
 from statsmodels.base.model import GenericLikelihoodModelResults, LikelihoodResultsWrapper
 from statsmodels.iolib.summary import Summary
+
+from civstats.models.regression.formulas import is_formula_error, refuse_prediction
+from civstats.models.regression.rows import Rows, column
+from civstats.schema import CivstatsError
 
 
 class CensoredResults(GenericLikelihoodModelResults):
@@ -80,6 +85,52 @@ class CensoredResults(GenericLikelihoodModelResults):
     def fittedvalues(self) -> np.ndarray:
         """Mean of demand of each row, over its exposure."""
         return self.model.predict(self.params)
+
+    def predict(
+        self, exog: Any = None, transform: bool = True, *args: Any, **kwargs: Any
+    ) -> np.ndarray | pd.Series:
+        """Predict demand, see :meth:`CensoredModel.predict`.
+
+        Parameters
+        ----------
+        exog : pandas.DataFrame or array_like, optional
+            New data with the formula's columns, or a design matrix; the rows of the model by
+            default.
+        transform : bool
+            Whether `exog` goes through the formula.
+        *args, **kwargs
+            ``exposure``, ``offset`` (arrays, or names of columns of `exog`) and ``which``.
+
+        Raises
+        ------
+        CivstatsError
+            If `exog` lacks a column, holds a level unseen in fitting, or lengths differ.
+        """
+        for name in ("exposure", "offset"):
+            if isinstance(kwargs.get(name), str):
+                if not isinstance(exog, pd.DataFrame):
+                    raise CivstatsError(f"{name}={kwargs[name]!r} names a column: pass a DataFrame")
+                kwargs[name] = column(kwargs[name], name, exog, Rows.of(exog))
+        by_name = (pd.DataFrame, pd.Series, dict, type(None))
+        if transform and hasattr(self.model, "formula") and not isinstance(exog, by_name):
+            if not hasattr(exog, "to_pandas"):
+                raise refuse_prediction(None, self.model, exog)
+            exog = exog.to_pandas()
+        # statsmodels puts rows with missing values back by label, which must then be unique.
+        labels = exog.index if isinstance(exog, pd.DataFrame) else None
+        if labels is not None and not labels.is_unique:
+            exog = exog.reset_index(drop=True)
+        else:
+            labels = None
+        try:
+            out = super().predict(exog, transform, *args, **kwargs)
+        except CivstatsError:
+            raise
+        except Exception as error:
+            if is_formula_error(error):
+                raise refuse_prediction(error, self.model, exog) from error
+            raise
+        return out if labels is None else pd.Series(np.asarray(out), index=labels)
 
     def recovered(self) -> np.ndarray:
         """Return the demand expected of each row given what was observed.
