@@ -24,7 +24,14 @@ from civstats.demand_filter.layout import (
 )
 from civstats.demand_filter.parameters import FAMILIES, FilterParameters
 from civstats.demand_filter.passes import filter_levels, log_likelihood, smooth_levels, update
+from civstats.demand_filter.posteriors import SeriesPosterior, visit_posteriors
 from civstats.demand_filter.results import Levels, LevelSummary
+from civstats.demand_filter.sampling import (
+    FuturePaths,
+    LevelDraws,
+    sample_forward,
+    sample_levels,
+)
 from civstats.demand_filter.state import State
 
 __all__ = [
@@ -36,15 +43,21 @@ __all__ = [
     "SILENT",
     "UNKNOWN",
     "FilterParameters",
+    "FuturePaths",
     "Grid",
+    "LevelDraws",
     "LevelSummary",
     "Levels",
     "Observations",
+    "SeriesPosterior",
     "State",
     "build_grid",
     "filter_levels",
     "log_likelihood",
     "observations",
+    "sample_forward",
+    "sample_levels",
     "smooth_levels",
     "update",
+    "visit_posteriors",
 ]

@@ -118,7 +118,7 @@ def build_grid(
     columns = {name: matrix[:, k] for k, name in enumerate(COLUMNS)}
     rough = np.empty((n, 4))
     family = FAMILIES.index(params.family)
-    shift, slope = shifts(obs, params.family)
+    shift, slope = shifts(obs.offset, obs.exposure, params.family)
     rough_range(rough, obs.starts, obs.ends, obs.y, obs.kind, shift, slope, family, matrix)
     low, high, peak, spoke = rough.T
     level_sd, prior_sd = np.sqrt(columns["level_var"]), columns["prior_sd"]
@@ -172,10 +172,12 @@ def _settled_sd(
     return np.maximum(steady, 1 / np.sqrt(precision))
 
 
-def shifts(obs: Observations, family: str) -> tuple[np.ndarray, np.ndarray]:
+def shifts(
+    offset: np.ndarray, exposure: np.ndarray | None, family: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what the kernels add to the level, and what multiplies it (normal family alone)."""
-    if obs.exposure is None:
-        return obs.offset, np.empty(0)
+    if exposure is None:
+        return offset, np.empty(0)
     if family == "normal":
-        return obs.offset * obs.exposure, obs.exposure
-    return obs.offset + np.log(obs.exposure), np.empty(0)
+        return offset * exposure, exposure
+    return offset + np.log(exposure), np.empty(0)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from civstats.demand_filter._runner import Plan, place, run
+from civstats.demand_filter._inputs import Job
+from civstats.demand_filter._plan import SUMMARIES, Plan
 from civstats.demand_filter.grid import Grid
 from civstats.demand_filter.layout import Observations
 from civstats.demand_filter.parameters import FilterParameters
-from civstats.demand_filter.results import Levels, LevelSummary
+from civstats.demand_filter.results import Levels
 from civstats.demand_filter.state import State
 from civstats.schema import CivstatsError
 
@@ -31,9 +32,8 @@ def log_likelihood(
 
     Parameters and errors are those of :func:`filter_levels`.
     """
-    grid, state = place(obs, params, grid, state)
-    plan = Plan(obs, params, grid, state, smooth=False)
-    run(plan, n_jobs, progress)
+    plan = Plan(Job(obs, params, grid, state), smooth=False)
+    plan.run(n_jobs, progress)
     return plan.out["loglik"]
 
 
@@ -92,14 +92,14 @@ def filter_levels(
     >>> params = FilterParameters("poisson", level_sd=0.05, prior_sd=1.0)
     >>> levels = filter_levels(observations(panel, "ignore"), params)
     >>> levels.filtered.rate.round(2)
-    array([1.49, 1.94, 1.67, 1.73])
+    array([1.67, 2.16, 1.82, 1.86])
     """
-    _known(summaries, ("predicted", "filtered"))
-    grid, state = place(obs, params, grid, state)
+    _known(summaries, SUMMARIES[:2])
     wants = ("day_loglik",) if day_loglik else ()
-    plan = Plan(obs, params, grid, state, False, tuple(summaries), wants=wants, dtype=dtype)
-    run(plan, n_jobs, progress)
-    return _result(plan)
+    job = Job(obs, params, grid, state)
+    plan = Plan(job, smooth=False, summaries=summaries, wants=wants, dtype=dtype)
+    plan.run(n_jobs, progress)
+    return plan.result()
 
 
 def smooth_levels(
@@ -140,7 +140,7 @@ def smooth_levels(
     CivstatsError
         As :func:`filter_levels`, and for probabilities outside (0, 1).
     """
-    _known(summaries, ("predicted", "filtered", "smoothed"))
+    _known(summaries, SUMMARIES)
     probs = np.asarray(quantiles, dtype=np.float64)
     if probs.ndim != 1 or ((probs <= 0) | (probs >= 1)).any():
         raise CivstatsError(f"quantiles must hold probabilities in (0, 1), but got {quantiles!r}")
@@ -148,14 +148,18 @@ def smooth_levels(
     wants = ["transitions"] if params.hidden else []
     wants += ["lag_covariance"] if lag_covariance else []
     wants += ["day_loglik"] if day_loglik else []
-    grid, state = place(obs, params, grid, state)
     plan = Plan(
-        obs, params, grid, state, True, tuple(summaries), probs[order], tuple(wants), dtype=dtype
+        Job(obs, params, grid, state),
+        smooth=True,
+        summaries=summaries,
+        probs=probs[order],
+        wants=wants,
+        dtype=dtype,
     )
-    run(plan, n_jobs, progress)
+    plan.run(n_jobs, progress)
     if probs.size:
         plan.out["quantile"] = plan.out["quantile"][:, np.argsort(order)]
-    return _result(plan)
+    return plan.result()
 
 
 def update(state: State, obs: Observations, params: FilterParameters, **options: object) -> Levels:
@@ -190,36 +194,3 @@ def _known(summaries: Sequence[str], allowed: tuple[str, ...]) -> None:
     unknown = [s for s in summaries if s not in allowed]
     if unknown or isinstance(summaries, str):
         raise CivstatsError(f"summaries are of {', '.join(allowed)}, but got {summaries!r}")
-
-
-def final_state(plan: Plan) -> State:
-    """Return the state after a plan has run."""
-    obs = plan.obs
-    cells = np.concatenate([plan.last[i] for i in range(obs.n_series)])
-    seen = obs.lengths + (0 if plan.state is None else plan.state.n_days)
-    return State(obs.ids, plan.grid, plan.n_states, cells, seen)
-
-
-def _result(plan: Plan) -> Levels:
-    def summary(name: str) -> LevelSummary | None:
-        if name not in plan.summaries:
-            return None
-        mean, sd, rate = (plan.out[f"{name}{k}"] for k in range(3))
-        return LevelSummary(mean, sd, rate, plan.out.get(f"{name}3"))
-
-    return Levels(
-        plan.obs.ids,
-        plan.obs.starts,
-        plan.obs.ends,
-        plan.out["loglik"],
-        plan.out.get("day_loglik"),
-        summary("predicted"),
-        summary("filtered"),
-        summary("smoothed"),
-        plan.out.get("quantile"),
-        plan.out.get("lag_covariance"),
-        plan.out.get("transitions"),
-        final_state(plan),
-        plan.grid,
-        plan.n_widened,
-    )
