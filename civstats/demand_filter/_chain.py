@@ -109,7 +109,8 @@ def day_forward(
         else:
             step_forward(x, other, up, down, stay)
     if m % 2 == 1:
-        x[:] = other
+        for g in range(x.size):
+            x[g] = other[g]
 
 
 @jit
@@ -123,7 +124,8 @@ def day_backward(
         else:
             step_backward(x, other, up, down, stay)
     if m % 2 == 1:
-        x[:] = other
+        for g in range(x.size):
+            x[g] = other[g]
 
 
 @jit

@@ -50,6 +50,21 @@ def describe(
 
 
 @jit
+def row_max(x: np.ndarray) -> float:
+    """Return the largest value; four strands, since one chain of comparisons is slow."""
+    a = b = c = d = -math.inf
+    n = x.size - x.size % 4
+    for g in range(0, n, 4):
+        a = x[g] if x[g] > a else a
+        b = x[g + 1] if x[g + 1] > b else b
+        c = x[g + 2] if x[g + 2] > c else c
+        d = x[g + 3] if x[g + 3] > d else d
+    for g in range(n, x.size):
+        a = x[g] if x[g] > a else a
+    return max(max(a, b), max(c, d))
+
+
+@jit
 def _weigh(
     cells: np.ndarray, loglik: np.ndarray, can_be_in: bool, can_be_out: bool, weight: np.ndarray
 ) -> float:
@@ -60,17 +75,19 @@ def _weigh(
     n = loglik.size
     top = 0.0 if can_be_out else -math.inf
     if can_be_in:
-        for g in range(n):
-            top = max(top, loglik[g])
+        top = max(top, row_max(loglik))
     if top == -math.inf:
         return -math.inf
     factor = math.exp(-top) if can_be_out else 0.0
     total = 0.0
     x = cells[0]
-    for g in range(n):
-        weight[g] = x[g + 1] * vector.exp(loglik[g] - top) if can_be_in else 0.0
-    for g in range(n):
-        total += weight[g]
+    if can_be_in:
+        for g in range(n):
+            weight[g] = x[g + 1] * vector.exp(loglik[g] - top)
+            total += weight[g]
+    else:
+        for g in range(n):
+            weight[g] = 0.0
     if cells.shape[0] == 2:
         out = 0.0
         for g in range(n):

@@ -16,7 +16,7 @@ COVER = 5.0
 """Standard deviations of the prior and of the filtered level that the grid covers."""
 WIDEST = 0.5
 """Largest spacing in log units."""
-MOST = 4096
+MOST = 20_000
 """Most points of a grid."""
 _ROUND = 8  # whole vectors
 
