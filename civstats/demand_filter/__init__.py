@@ -22,6 +22,7 @@ from civstats.demand_filter.layout import (
     Observations,
     observations,
 )
+from civstats.demand_filter.model import DemandFilter
 from civstats.demand_filter.parameters import FAMILIES, FilterParameters
 from civstats.demand_filter.passes import filter_levels, log_likelihood, smooth_levels, update
 from civstats.demand_filter.posteriors import SeriesPosterior, visit_posteriors
@@ -42,6 +43,7 @@ __all__ = [
     "OUT",
     "SILENT",
     "UNKNOWN",
+    "DemandFilter",
     "FilterParameters",
     "FuturePaths",
     "Grid",

@@ -1,0 +1,312 @@
+"""Hyperparameters by maximum marginal likelihood: pooled, by group with shrinkage, sandwich errors.
+
+The log marginal likelihood of a series comes from the filter's forward pass. It is maximised over
+all series together, then over each group, and the groups' estimates are shrunk towards the whole by
+a random-effects model (empirical Bayes; Morris 1983), each parameter on its own unbounded scale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, special, stats
+
+LogLikelihood = Callable[[dict[str, float]], np.ndarray]
+"""Values of the free parameters to the log marginal likelihood of each series."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """An unbounded scale for a parameter.
+
+    Attributes
+    ----------
+    to, back : callable
+        From the parameter to the scale, and back.
+    low, high : float
+        Ends between which it is looked for, in the parameter's own units.
+    start : float
+    """
+
+    to: Callable[[float], float]
+    back: Callable[[float], float]
+    low: float
+    high: float
+    start: float
+
+
+def _logit(p: float) -> float:
+    return float(special.logit(p))
+
+
+def _expit(x: float) -> float:
+    return float(special.expit(x))
+
+
+def _log(x: float) -> float:
+    return float(np.log(x))
+
+
+def _exp(x: float) -> float:
+    return float(np.exp(x))
+
+
+SCALES = {
+    "dispersion": Scale(_log, _exp, 0.02, 1e4, 2.0),
+    "level_sd": Scale(_log, _exp, 1e-3, 0.7, 0.03),
+    "damping": Scale(lambda p: -_log(1 - p), lambda x: 1 - _exp(-x), 0.5, 0.9999, 0.99),
+    "zero_inflation": Scale(_logit, _expit, 1e-4, 0.9, 0.05),
+    "out_rate": Scale(_logit, _expit, 1e-5, 0.3, 0.01),
+    "back_rate": Scale(_logit, _expit, 1e-3, 0.95, 0.15),
+}
+"""Parameters that can be estimated."""
+
+_STEP = 0.08
+"""Of finite differences, on the unbounded scale: the likelihood is smooth over it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What maximum marginal likelihood found for one set of series.
+
+    Attributes
+    ----------
+    names : tuple of str
+    theta : numpy.ndarray, shape (n_names,)
+        On the unbounded scales.
+    covariance : numpy.ndarray, shape (n_names, n_names)
+        Sandwich over series (White 1982); infinite variance at a boundary.
+    scores : numpy.ndarray, shape (n_series, n_names)
+        Derivatives of each series' log-likelihood at the estimate.
+    curvatures : numpy.ndarray, shape (n_series, n_names)
+        Second derivatives of the same, the diagonal.
+    at_boundary : tuple of bool
+        Where the likelihood still rises at the end of the range: the estimate is that end.
+    loglik : float
+    """
+
+    names: tuple[str, ...]
+    theta: np.ndarray
+    covariance: np.ndarray
+    scores: np.ndarray
+    curvatures: np.ndarray
+    at_boundary: tuple[bool, ...]
+    loglik: float
+
+    @property
+    def in_units(self) -> dict[str, float]:
+        """Return the estimates in the parameters' own units."""
+        return {n: SCALES[n].back(float(t)) for n, t in zip(self.names, self.theta, strict=True)}
+
+    def interval(self, name: str, probability: float = 0.95) -> tuple[float, float]:
+        """Return a Wald interval, built on the unbounded scale, in the parameter's own units."""
+        j = self.names.index(name)
+        half = stats.norm.ppf(0.5 + probability / 2) * np.sqrt(self.covariance[j, j])
+        scale = SCALES[name]
+        ends = np.clip(
+            [self.theta[j] - half, self.theta[j] + half], scale.to(scale.low), scale.to(scale.high)
+        )
+        return scale.back(float(ends[0])), scale.back(float(ends[1]))
+
+
+def _bounds(names: tuple[str, ...]) -> list[tuple[float, float]]:
+    return [(SCALES[n].to(SCALES[n].low), SCALES[n].to(SCALES[n].high)) for n in names]
+
+
+def maximise(
+    loglik: LogLikelihood, names: tuple[str, ...], start: dict[str, float] | None = None
+) -> Estimate:
+    """Maximise the summed log marginal likelihood of some series.
+
+    Parameters
+    ----------
+    loglik : callable
+        From values of the free parameters to the log-likelihood of each series, shape (n_series,).
+    names : tuple of str
+        Free parameters, keys of `SCALES`.
+    start : dict, optional
+        Where to start, in the parameters' own units.
+    """
+    start = start or {}
+    bounds = _bounds(names)
+    first = [SCALES[n].to(start.get(n, SCALES[n].start)) for n in names]
+    first = [float(np.clip(x, low, high)) for x, (low, high) in zip(first, bounds, strict=True)]
+
+    def each(theta: np.ndarray) -> np.ndarray:
+        return loglik({n: SCALES[n].back(float(t)) for n, t in zip(names, theta, strict=True)})
+
+    def loss(theta: np.ndarray) -> float:
+        return -float(each(theta).sum())
+
+    simplex = np.array([first] + [first + 0.4 * row for row in np.eye(len(names))])
+    found = optimize.minimize(
+        loss,
+        first,
+        method="Nelder-Mead",
+        bounds=bounds,
+        options={"xatol": 0.01, "fatol": 0.05, "initial_simplex": simplex, "maxfev": 250},
+    )
+    return describe(each, names, np.asarray(found.x, dtype=float))
+
+
+def describe(
+    each: Callable[[np.ndarray], np.ndarray], names: tuple[str, ...], theta: np.ndarray
+) -> Estimate:
+    """Return scores, curvatures and the sandwich covariance at a point of the unbounded scale."""
+    k = len(names)
+    bounds = np.array(_bounds(names))
+    at_end = (np.abs(theta[:, None] - bounds) < 2 * _STEP).any(axis=1)
+    here = each(theta)
+    steps = _STEP * np.eye(k)
+    up = np.stack([each(theta + s) for s in steps], axis=1)
+    down = np.stack([each(theta - s) for s in steps], axis=1)
+    scores = (up - down) / (2 * _STEP)
+    curvatures = (up + down - 2 * here[:, None]) / _STEP**2
+    hessian = np.diag(curvatures.sum(axis=0))
+    for i in range(k):
+        for j in range(i):
+            both = each(theta + steps[i] + steps[j]) + each(theta - steps[i] - steps[j])
+            mixed = both + 2 * here - up[:, i] - down[:, i] - up[:, j] - down[:, j]
+            hessian[i, j] = hessian[j, i] = float(mixed.sum()) / (2 * _STEP**2)
+    covariance = np.full((k, k), 0.0)
+    inside = np.flatnonzero(~at_end & (np.diag(hessian) < 0))
+    if len(inside):
+        bread = np.linalg.pinv(-hessian[np.ix_(inside, inside)])
+        meat = scores[:, inside].T @ scores[:, inside]
+        covariance[np.ix_(inside, inside)] = bread @ meat @ bread
+    for j in set(range(k)) - set(inside):
+        covariance[j, j] = np.inf
+    return Estimate(
+        names,
+        theta,
+        covariance,
+        scores,
+        curvatures,
+        tuple(bool(x) for x in at_end),
+        float(here.sum()),
+    )
+
+
+def shrink(whole: Estimate, groups: list[Estimate]) -> np.ndarray:
+    """Shrink the groups' estimates towards the whole, a parameter at a time.
+
+    Parameters
+    ----------
+    whole : Estimate
+    groups : list of Estimate
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_groups, n_names)
+        On the unbounded scales. A group whose estimate lies at a boundary, or has no curvature,
+        has nothing to say of that parameter and takes the mean of the others.
+
+    Notes
+    -----
+    theta_g ~ N(m, T), its estimate ~ N(theta_g, V_g): m and T by the method of moments
+    (DerSimonian and Laird 1986), the posterior mean given both. The mean is that of the groups, the
+    whole where no group has a variance.
+    """
+    theta = np.stack([g.theta for g in groups])
+    variance = np.stack([np.diag(g.covariance) for g in groups])
+    out = np.empty_like(theta)
+    for j in range(theta.shape[1]):
+        known = np.isfinite(variance[:, j]) & (variance[:, j] > 0)
+        if known.sum() < 2:
+            out[:, j] = np.where(known, theta[:, j], whole.theta[j])
+            continue
+        v, t = variance[known, j], theta[known, j]
+        weight = 1 / v
+        centre = np.average(t, weights=weight)
+        q = float((weight * np.square(t - centre)).sum())
+        spare = weight.sum() - np.square(weight).sum() / weight.sum()
+        between = max(0.0, (q - (len(t) - 1)) / spare)
+        centre = np.average(t, weights=1 / (v + between))
+        out[:, j] = centre
+        out[known, j] = centre + between / (between + v) * (t - centre)
+    return out
+
+
+@dataclass(frozen=True)
+class Heterogeneity:
+    """Whether a parameter differs between series, and by how much.
+
+    Attributes
+    ----------
+    statistic : float
+        Standard normal where it does not; large where it does.
+    p_value : float
+        One-sided.
+    sd : float
+        Estimated standard deviation between series on the unbounded scale; 0 if none is seen.
+    """
+
+    statistic: float
+    p_value: float
+    sd: float
+
+
+def heterogeneity(estimate: Estimate, name: str) -> Heterogeneity:
+    """Test whether a parameter is the same for all series.
+
+    The information matrix test of White (1982), which Chesher (1984) showed to be the score test
+    against a parameter that varies: s^2 + h, score squared plus curvature of a series, averages to
+    0 if the parameter is one for all, and to (variance x information^2) if it is not. Its variance
+    is that of the part which the scores do not explain, since the parameters were estimated.
+    """
+    j = estimate.names.index(name)
+    excess = np.square(estimate.scores[:, j]) + estimate.curvatures[:, j]
+    left = excess
+    if estimate.scores.size:
+        beta = np.linalg.lstsq(estimate.scores, excess, rcond=None)[0]
+        left = excess - estimate.scores @ beta
+    spread = float(np.sqrt(np.square(left - left.mean()).sum()))
+    statistic = float(left.sum()) / spread if spread > 0 else 0.0
+    information = np.maximum(-estimate.curvatures[:, j], 0.0)
+    total = float(np.square(information).sum())
+    variance = max(0.0, float(excess.sum()) / total) if total > 0 else 0.0
+    return Heterogeneity(statistic, float(stats.norm.sf(statistic)), float(np.sqrt(variance)))
+
+
+def individual(
+    loglik: Callable[[np.ndarray], np.ndarray], centre: np.ndarray, name: str
+) -> np.ndarray:
+    """Return a parameter of each series, shrunk to its group's value.
+
+    The posterior mode of a normal departure on the unbounded scale, from the series' likelihood at
+    a few points and the variance between series that they imply (empirical Bayes).
+
+    Parameters
+    ----------
+    loglik : callable
+        From one value per series to the log-likelihood of each.
+    centre : numpy.ndarray, shape (n_series,)
+        Values of the groups.
+    name : str
+        The parameter, a key of `SCALES`.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_series,)
+    """
+    scale = SCALES[name]
+    to, back = np.vectorize(scale.to), np.vectorize(scale.back)
+    theta = to(centre)
+    departures = np.array([-2.4, -1.6, -0.8, -0.4, 0.0, 0.4, 0.8, 1.6, 2.4])
+    ends = scale.to(scale.low), scale.to(scale.high)
+    values = np.stack([loglik(back(np.clip(theta + d, *ends))) for d in departures], axis=1)
+    # Weights of the departures by EM: a normal whose variance is estimated.
+    likelihood = np.exp(values - values.max(axis=1, keepdims=True))
+    cell = np.gradient(departures)
+    sd = 0.5
+    for _ in range(100):
+        prior = cell * stats.norm.pdf(departures, 0.0, max(sd, 0.02))
+        posterior = likelihood * prior
+        posterior /= posterior.sum(axis=1, keepdims=True)
+        moved = float(np.sqrt((posterior @ np.square(departures)).mean()))
+        if abs(moved - sd) < 1e-4:
+            break
+        sd = moved
+    return np.asarray(back(theta + posterior @ departures))
