@@ -40,6 +40,7 @@ def backward(
     levels: np.ndarray,
     rates: np.ndarray,
     moves: np.ndarray,
+    target: np.ndarray,
     m: int,
     gamma: np.ndarray,
     scratch: np.ndarray,
@@ -74,7 +75,6 @@ def backward(
     """
     n_days, n_states, n = stored.shape
     hidden = n_states == 2
-    up, down, stay = moves[0], moves[1], moves[2]
     ratio_in, ratio_out, other, extra = scratch[0], scratch[1], scratch[2], scratch[3]
     out_rate, back_rate = parameters[chain.OUT_RATE], parameters[chain.BACK_RATE]
     gamma[:] = 0.0
@@ -92,8 +92,8 @@ def backward(
             if hidden:
                 ratio_out[1 : n + 1] = stored[t, 1]
                 chain.mix(ratio_in, ratio_out, out_rate, back_rate)
-                chain.day_forward(ratio_out, other, up, down, stay, m)
-            chain.day_forward(ratio_in, other, up, down, stay, m)
+                chain.day_forward(ratio_out, other, moves, target, m)
+            chain.day_forward(ratio_in, other, moves, target, m)
             later = 0.0
             for g in range(1, n + 1):
                 if lag_covariance.size:
@@ -109,11 +109,11 @@ def backward(
             if lag_covariance.size:
                 cross = _cross_moment(
                     stored[t], ratio_in, ratio_out, extra, other, gamma, levels, centre,
-                    out_rate, back_rate, moves, m,
+                    out_rate, back_rate, moves, target, m,
                 )  # fmt: skip
-            chain.day_backward(ratio_in, other, up, down, stay, m)
+            chain.day_backward(ratio_in, other, moves, target, m)
             if hidden:
-                chain.day_backward(ratio_out, other, up, down, stay, m)
+                chain.day_backward(ratio_out, other, moves, target, m)
                 to_out, to_in = 0.0, 0.0
                 for g in range(n):
                     to_out += stored[t, 0, g] * ratio_out[g + 1]
@@ -173,6 +173,7 @@ def _cross_moment(
     out_rate: float,
     back_rate: float,
     moves: np.ndarray,
+    target: np.ndarray,
     m: int,
 ) -> float:
     """Return E[(l_t - centre)(l_t+1 - centre)] given all days, up to the normalisation of day t."""
@@ -185,7 +186,7 @@ def _cross_moment(
             x[g + 1] = ratio[g + 1] * (levels[g] - centre)
         x[0] = 0.0
         x[n + 1] = 0.0
-        chain.day_backward(x, other, moves[0], moves[1], moves[2], m)
+        chain.day_backward(x, other, moves, target, m)
         to_later = out_rate if later == 1 else (1.0 - out_rate if hidden else 1.0)
         for g in range(n):
             total += filtered[0, g] * to_later * (levels[g] - centre) * x[g + 1]

@@ -66,10 +66,13 @@ def run_block(
     for i in range(starts.size):
         n, lo, hi = size[i], starts[i], ends[i]
         levels, rates = np.empty(n), np.empty(n)
-        moves, scratch = np.empty((3, n + 2)), np.empty((5, n + 2))
+        moves, scratch = np.empty((6, n + 2)), np.empty((5, n + 2))
         cells, start = np.empty((n_states, n + 2)), np.empty((n_states, n))
         row = parameters[i]
-        m = prepare(anchor[i], spacing[i], first[i], row, levels, rates, moves, table, family)
+        target = np.empty(n if row[chain.DAMPING] < 1.0 else 0, dtype=np.int64)
+        m = prepare(
+            anchor[i], spacing[i], first[i], row, levels, rates, moves, target, table, family
+        )  # fmt: skip
         at = cell_starts[i]
         if continuing:
             start[:] = before[at : at + n_states * n].reshape((n_states, n))
@@ -85,7 +88,7 @@ def run_block(
         loglik[i] = forward(
             y[lo:hi], kind[lo:hi], status[lo:hi], shift[lo:hi],
             slope[lo:hi] if slope.size else slope,
-            family, row, levels, rates, moves, m, start, continuing, cells, scratch, table, stored,
+            family, row, levels, rates, moves, target, m, start, continuing, cells, scratch, table, stored,
             day_loglik[lo:hi] if day_loglik.size else day_loglik,
             predicted[lo:hi] if predicted.size else none2,
             filtered[lo:hi] if filtered.size else none2,
@@ -97,7 +100,7 @@ def run_block(
         if smooth and fine:
             a, b = kept_starts[i], kept_starts[i + 1]
             backward(
-                stored, row, levels, rates, moves, m, cells, scratch,
+                stored, row, levels, rates, moves, target, m, cells, scratch,
                 smoothed[lo:hi] if smoothed.size else none2,
                 probs,
                 quantile[lo:hi],

@@ -15,39 +15,25 @@ from civstats.demand_filter._jit import jit
 # Columns of the parameter matrix; the names and their order are parameters.COLUMNS.
 SPREAD, LEVEL_VAR, DAMPING, LEVEL_MEAN, ZERO_PROB = 0, 1, 2, 3, 4
 OUT_RATE, BACK_RATE, PRIOR_MEAN, PRIOR_SD = 5, 6, 7, 8
+PULL_VAR = 0.5  # most variance, in d^2, that the pull of a damped level carries itself
 
 
 @jit
-def substep(level_var: float, damping: float, m: int) -> tuple[float, float]:
-    """Return damping and variance of one of m equal steps that make up a day."""
+def substeps(level_var: float, damping: float, spacing: float) -> int:
+    """Return how many birth-death moves make up a day: variance at most d^2 / 2 each, never capped.
+
+    The pull of a damped level carries up to d^2 / 2 itself; then there may be none.
+    """
     if damping == 1.0:
-        return 1.0, level_var / m
-    part = damping ** (1.0 / m)
-    return part, level_var * (1.0 - part * part) / (1.0 - damping * damping)
-
-
-@jit
-def substeps(
-    level_var: float, damping: float, level_mean: float, low: float, spacing: float, size: int
-) -> int:
-    """Return the least m for which a move of one cell suffices: variance at most d^2 / 2, never capped."""
-    m = max(1, math.ceil(level_var / (0.5 * spacing * spacing) * (1.0 - 1e-12)))
-    far = max(abs(low - level_mean), abs(low + spacing * (size - 1) - level_mean))
-    while damping < 1.0:
-        part, variance = substep(level_var, damping, m)
-        drift = (1.0 - part) * far
-        # With E[step] = b and var = v the chance to move at all is (v + b^2) / d^2.
-        if variance + drift * drift <= spacing * spacing and drift <= spacing:
-            break
-        m += 1
-    return m
+        return max(1, math.ceil(level_var / (0.5 * spacing * spacing) * (1.0 - 1e-12)))
+    rest = max(level_var / (spacing * spacing) - PULL_VAR, 0.0)
+    return math.ceil(2.0 * rest * (1.0 - 1e-12))
 
 
 @jit
 def fill_moves(
-    up: np.ndarray,
-    down: np.ndarray,
-    stay: np.ndarray,
+    moves: np.ndarray,
+    target: np.ndarray,
     levels: np.ndarray,
     level_var: float,
     damping: float,
@@ -55,27 +41,60 @@ def fill_moves(
     spacing: float,
     m: int,
 ) -> None:
-    """Fill the probabilities of one substep from each level, arrays of shape G + 2.
+    """Fill the probabilities of the moves of a day, by level.
 
-    Mean and variance of the move are exact, except where the pull of a damped level is so strong
-    that they would make a probability negative: there the move is upwind, with the mean exact.
+    Rows 0 to 2 of `moves`, shape (6, G + 2), are up, down and stay of a birth-death substep. Of a
+    damped level rows 3 to 5 are up, down and stay about ``target[g]``, the point next to where
+    the pull takes level g (`target` has shape (0,) for a random walk). Mean and variance of a day
+    are exact, unless the variance is below d^2 / 4 with damping: then a pull by a fraction of a
+    cell may spread further.
     """
     size = levels.size
-    part, variance = substep(level_var, damping, m)
-    up[:] = 0.0
-    down[:] = 0.0
-    stay[:] = 0.0
+    moves[:] = 0.0
+    variance = level_var / (spacing * spacing)
+    if target.size:
+        own = min(variance, PULL_VAR)
+        variance -= own
+        for g in range(size):
+            shift = (1.0 - damping) * (level_mean - levels[g]) / spacing
+            whole = math.floor(shift + 0.5)
+            part = shift - whole
+            either = max(own + part * part, abs(part))
+            target[g] = g + int(whole)
+            moves[3, g + 1] = 0.5 * (either + part)
+            moves[4, g + 1] = 0.5 * (either - part)
+            moves[5, g + 1] = 1.0 - either
+    chance = 0.5 * variance / m if m > 0 else 0.0
     for g in range(size):
-        drift = (1.0 - part) * (level_mean - levels[g]) / spacing
-        either = variance / (spacing * spacing) + drift * drift
-        if either >= abs(drift):
-            rise, fall = 0.5 * (either + drift), 0.5 * (either - drift)
-        else:
-            rise, fall = max(drift, 0.0), max(-drift, 0.0)
         # Reflecting ends: what would leave stays.
-        up[g + 1] = rise if g + 1 < size else 0.0
-        down[g + 1] = fall if g > 0 else 0.0
-        stay[g + 1] = 1.0 - up[g + 1] - down[g + 1]
+        moves[0, g + 1] = chance if g + 1 < size else 0.0
+        moves[1, g + 1] = chance if g > 0 else 0.0
+        moves[2, g + 1] = 1.0 - moves[0, g + 1] - moves[1, g + 1]
+
+
+@jit
+def pull_forward(out: np.ndarray, x: np.ndarray, moves: np.ndarray, target: np.ndarray) -> None:
+    """Fill out with the distribution after the pull of a damped level."""
+    n = target.size
+    out[:] = 0.0
+    for g in range(n):
+        at = target[g] + 1
+        out[min(max(at + 1, 1), n)] += moves[3, g + 1] * x[g + 1]
+        out[min(max(at - 1, 1), n)] += moves[4, g + 1] * x[g + 1]
+        out[min(max(at, 1), n)] += moves[5, g + 1] * x[g + 1]
+
+
+@jit
+def pull_backward(out: np.ndarray, x: np.ndarray, moves: np.ndarray, target: np.ndarray) -> None:
+    """Fill out with the expectation of x after the pull of a damped level, by level before it."""
+    n = target.size
+    for g in range(n):
+        at = target[g] + 1
+        out[g + 1] = (
+            moves[3, g + 1] * x[min(max(at + 1, 1), n)]
+            + moves[4, g + 1] * x[min(max(at - 1, 1), n)]
+            + moves[5, g + 1] * x[min(max(at, 1), n)]
+        )
 
 
 @jit
@@ -99,33 +118,46 @@ def step_backward(
 
 
 @jit
+def _copy(to: np.ndarray, x: np.ndarray) -> None:
+    for g in range(x.size):
+        to[g] = x[g]
+
+
+@jit
 def day_forward(
-    x: np.ndarray, other: np.ndarray, up: np.ndarray, down: np.ndarray, stay: np.ndarray, m: int
+    x: np.ndarray, other: np.ndarray, moves: np.ndarray, target: np.ndarray, m: int
 ) -> None:
     """Move the distribution x by one day, in place; `other` is scratch of the same shape."""
+    if target.size:
+        pull_forward(other, x, moves, target)
+        _copy(x, other)
+    up, down, stay = moves[0], moves[1], moves[2]
     for k in range(m):
         if k % 2 == 0:
             step_forward(other, x, up, down, stay)
         else:
             step_forward(x, other, up, down, stay)
     if m % 2 == 1:
-        for g in range(x.size):
-            x[g] = other[g]
+        _copy(x, other)
 
 
 @jit
 def day_backward(
-    x: np.ndarray, other: np.ndarray, up: np.ndarray, down: np.ndarray, stay: np.ndarray, m: int
+    x: np.ndarray, other: np.ndarray, moves: np.ndarray, target: np.ndarray, m: int
 ) -> None:
     """Replace x by its expectation a day ahead, in place; `other` is scratch of the same shape."""
+    up, down, stay = moves[0], moves[1], moves[2]
     for k in range(m):
         if k % 2 == 0:
             step_backward(other, x, up, down, stay)
         else:
             step_backward(x, other, up, down, stay)
     if m % 2 == 1:
-        for g in range(x.size):
-            x[g] = other[g]
+        _copy(x, other)
+    if target.size:
+        pull_backward(other, x, moves, target)
+        for g in range(target.size):
+            x[g + 1] = other[g + 1]
 
 
 @jit

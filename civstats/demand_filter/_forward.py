@@ -12,7 +12,7 @@ from civstats.demand_filter import _chain as chain
 from civstats.demand_filter import _observe as observe
 from civstats.demand_filter._jit import jit
 
-NEGLIGIBLE = 1e-200  # probabilities below are set to 0: denormal numbers are slow
+NEGLIGIBLE = 1e-280  # probabilities below are set to 0: denormal numbers are slow
 RARE = 1e-150  # sums below are taken again in logarithms
 IN, OUT = 1, 2  # as in layout
 MEAN, SD, RATE, P_OUT = 0, 1, 2, 3
@@ -155,6 +155,7 @@ def forward(
     levels: np.ndarray,
     rates: np.ndarray,
     moves: np.ndarray,
+    target: np.ndarray,
     m: int,
     start: np.ndarray,
     step_first: bool,
@@ -176,8 +177,8 @@ def forward(
         Exposure, read by the normal family alone.
     levels, rates : arrays of shape (G,)
         The grid and its exponential.
-    moves : array of shape (3, G + 2)
-        up, down, stay of a substep, m substeps a day.
+    moves, target, m : arrays of shape (6, G + 2) and (G,) or (0,), int
+        From :func:`prepare`.
     start : array of shape (n_states, G)
         Distribution of the first day; a day earlier if `step_first`.
     cells : array of shape (n_states, G + 2)
@@ -193,7 +194,6 @@ def forward(
     """
     n = levels.size
     hidden = cells.shape[0] == 2
-    up, down, stay = moves[0], moves[1], moves[2]
     other, loglik, work = scratch[0], scratch[1, :n], scratch[2:]
     out_rate, back_rate = parameters[chain.OUT_RATE], parameters[chain.BACK_RATE]
     cells[:] = 0.0
@@ -206,7 +206,7 @@ def forward(
             if hidden:
                 chain.mix(cells[0], cells[1], out_rate, back_rate)
             for state in range(cells.shape[0]):
-                chain.day_forward(cells[state], other, up, down, stay, m)
+                chain.day_forward(cells[state], other, moves, target, m)
         if predicted.size:
             describe(predicted[t], cells, levels, rates, 1.0)
         nothing = observe.says_nothing(family, kind[t], y[t])
@@ -256,6 +256,7 @@ def prepare(
     levels: np.ndarray,
     rates: np.ndarray,
     moves: np.ndarray,
+    target: np.ndarray,
     table: np.ndarray,
     family: int,
 ) -> int:
@@ -265,8 +266,8 @@ def prepare(
         rates[g] = math.exp(min(levels[g], 690.0)) if family != observe.NORMAL else levels[g]
     variance, damping = parameters[chain.LEVEL_VAR], parameters[chain.DAMPING]
     centre = parameters[chain.LEVEL_MEAN]
-    m = chain.substeps(variance, damping, centre, levels[0], spacing, levels.size)
-    chain.fill_moves(moves[0], moves[1], moves[2], levels, variance, damping, centre, spacing, m)
+    m = chain.substeps(variance, damping, spacing)
+    chain.fill_moves(moves, target, levels, variance, damping, centre, spacing, m)
     if family <= observe.ZERO_INFLATED:
         rows.fill_constants(table, parameters[chain.SPREAD])
     return m

@@ -24,14 +24,14 @@ def uniform(state: np.ndarray) -> float:
 
 
 @jit
-def fill_band(band: np.ndarray, moves: np.ndarray, m: int, reach: int) -> None:
+def fill_band(band: np.ndarray, moves: np.ndarray, target: np.ndarray, m: int, reach: int) -> None:
     """Fill band[g, k] with the chance to go from level g to level g + k - reach in a day."""
     n = band.shape[0]
     x, other = np.zeros(n + 2), np.zeros(n + 2)
     for g in range(n):
         x[:] = 0.0
         x[g + 1] = 1.0
-        chain.day_forward(x, other, moves[0], moves[1], moves[2], m)
+        chain.day_forward(x, other, moves, target, m)
         for k in range(2 * reach + 1):
             to = g + k - reach
             band[g, k] = x[to + 1] if 0 <= to < n else 0.0
@@ -138,10 +138,13 @@ def sample_block(
     for i in range(starts.size):
         n, lo, hi = size[i], starts[i], ends[i]
         levels, rates = np.empty(n), np.empty(n)
-        moves, scratch = np.empty((3, n + 2)), np.empty((5, n + 2))
+        moves, scratch = np.empty((6, n + 2)), np.empty((5, n + 2))
         cells, start = np.empty((n_states, n + 2)), np.empty((n_states, n))
         row = parameters[i]
-        m = prepare(anchor[i], spacing[i], first[i], row, levels, rates, moves, table, family)
+        target = np.empty(n if row[chain.DAMPING] < 1.0 else 0, dtype=np.int64)
+        m = prepare(
+            anchor[i], spacing[i], first[i], row, levels, rates, moves, target, table, family
+        )  # fmt: skip
         if continuing:
             cut = before[cell_starts[i] : cell_starts[i] + n_states * n]
             start[:] = cut.reshape((n_states, n))
@@ -158,14 +161,17 @@ def sample_block(
         loglik[i] = forward(
             y[lo:hi], kind[lo:hi], status[lo:hi], shift[lo:hi],
             slope[lo:hi] if slope.size else slope,
-            family, row, levels, rates, moves, m, start, continuing, cells, scratch, table, stored,
+            family, row, levels, rates, moves, target, m, start, continuing, cells, scratch, table, stored,
             none1, none2, none2, edge[i],
         )  # fmt: skip
         if loglik[i] == -math.inf or not max(edge[i, 0], edge[i, 1]) <= edge_limit:
             continue
-        reach = min(m, n)  # a day of many substeps may cross the whole grid
+        reach = m
+        for g in range(target.size):
+            reach = max(reach, abs(target[g] - g) + 1 + m)
+        reach = min(reach, n)  # a day may cross the whole grid
         band = np.empty((n, 2 * reach + 1))
-        fill_band(band, moves, m, reach)
+        fill_band(band, moves, target, m, reach)
         weight = np.empty(n_states * (2 * reach + 1))
         state[0] = keys[i]
         slot = kept_starts[i + 1]

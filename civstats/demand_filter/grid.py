@@ -127,12 +127,8 @@ def build_grid(
     d = np.minimum(d, spacing * np.maximum(prior_sd, 3 * level_sd) + 1e-9)
     d = np.where(prior_sd + level_sd > 0, d, 1e-3)
     damping = columns["damping"]
-    if (damping < 1).any():
-        # Beyond this a move of one cell cannot carry the pull of the mean at the right variance.
-        with np.errstate(divide="ignore", invalid="ignore"):
-            far = 3 * level_sd / np.sqrt(1 - damping**2)
-            reach = level_sd**2 / ((1 - damping) * far)
-        d = np.where((damping < 1) & (level_sd > 0), np.minimum(d, reach), d)
+    # Twice that, and a pull by half a cell would spread further than the variance of a day.
+    d = np.where((damping < 1) & (level_sd > 0), np.minimum(d, np.sqrt(2) * level_sd), d)
     if params.log_link:
         d = np.minimum(d, WIDEST)
     d = 2.0 ** (np.floor(4 * np.log2(d)) / 4)

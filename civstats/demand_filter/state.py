@@ -97,6 +97,7 @@ class State:
             block = out[new[i] : new[i + 1]].reshape(self.n_states, -1)
             cells = self.cells[old[i] : old[i + 1]].reshape(self.n_states, -1)
             block[:, shift[i] : shift[i] + mine.size[i]] = cells
+            _fill_tails(block, int(shift[i]), int(shift[i] + mine.size[i]))
         return out
 
     def save(self, path: str | Path) -> None:
@@ -138,3 +139,29 @@ class State:
         if len(parts["cells"]) != grid.cells(n_states)[-1]:
             raise DataError(f"{path} is cut short: its grid and its probabilities disagree")
         return cls(pd.Index(parts["ids"]), grid, n_states, parts["cells"], parts["n_days"])
+
+
+_EDGE, _STRIDE = 4, 4
+
+
+def _fill_tails(block: np.ndarray, start: int, stop: int) -> None:
+    """Continue the tails of a distribution beyond the cells ``start:stop``, in place.
+
+    Zeros there would hold a level back to one cell a day when the new days lie far off. The tails
+    go on as a normal's would, from cells clear of the reflecting end.
+    """
+    if stop - start < 2 * (_EDGE + 2 * _STRIDE):
+        return
+    for row in block:
+        for new, inner in (
+            (np.arange(start - 1, -1, -1), start + _EDGE + _STRIDE * np.arange(3)),
+            (np.arange(stop, len(row)), stop - 1 - _EDGE - _STRIDE * np.arange(3)),
+        ):
+            if not len(new) or not (row[inner] > 0).all():
+                continue
+            a, b, c = np.log(row[inner])
+            slope, bend = (3 * a - 4 * b + c) / 2, min(a - 2 * b + c, 0.0)
+            steps = np.abs(new - inner[0]) / _STRIDE
+            with np.errstate(under="ignore"):
+                tail = np.exp(a + min(slope, 0.0) * steps + 0.5 * bend * steps**2)
+            row[new] = np.minimum(tail, row[inner[0]])

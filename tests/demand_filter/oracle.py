@@ -10,30 +10,39 @@ UNKNOWN, IN, OUT = 0, 1, 2
 
 
 def level_matrix(levels, level_sd, phi, mean):
-    """Transition matrix of one day: a power of a birth-death matrix with reflecting ends."""
+    """Transition matrix of one day and the number of birth-death substeps in it.
+
+    A random walk: a power of a birth-death matrix with reflecting ends. A damped level: first the
+    pull to the point next to mean + phi (l - mean), with two neighbours, which carries at most
+    d^2 / 2 of the variance, then birth-death moves for the rest.
+    """
     n, d = len(levels), levels[1] - levels[0]
-    q = level_sd**2
-    m = max(1, int(np.ceil(q / (d * d / 2) - 1e-9)))
-    while True:
-        part = phi ** (1 / m)
-        var = q / m if phi == 1 else q * (1 - part**2) / (1 - phi**2)
-        drift = (1 - part) * (mean - levels) / d
-        both = var / d**2 + drift**2
-        if both.max() <= 1 + 1e-12 and abs(drift).max() <= 1:
-            break
-        m += 1
+    v = level_sd**2 / d**2
+    pull = np.eye(n)
+    m = max(1, int(np.ceil(2 * v - 1e-9)))
+    if phi < 1:
+        own = min(v, 0.5)
+        v = v - own
+        m = int(np.ceil(2 * v - 1e-9))
+        pull = np.zeros((n, n))
+        for g in range(n):
+            goal = (mean + phi * (levels[g] - mean) - levels[0]) / d
+            near = int(np.floor(goal + 0.5))
+            part = goal - near
+            either = max(own + part**2, abs(part))
+            for to, chance in (
+                (near + 1, (either + part) / 2), (near - 1, (either - part) / 2), (near, 1 - either)
+            ):  # fmt: skip
+                pull[g, np.clip(to, 0, n - 1)] += chance
     one = np.zeros((n, n))
     for g in range(n):
-        if both[g] >= abs(drift[g]):
-            up, down = (both[g] + drift[g]) / 2, (both[g] - drift[g]) / 2
-        else:
-            up, down = max(drift[g], 0), max(-drift[g], 0)
+        chance = v / m / 2 if m else 0.0
         if g + 1 < n:
-            one[g, g + 1] = up
+            one[g, g + 1] = chance
         if g > 0:
-            one[g, g - 1] = down
+            one[g, g - 1] = chance
         one[g, g] = 1 - one[g].sum()
-    return np.linalg.matrix_power(one, m), m
+    return pull @ np.linalg.matrix_power(one, m), m
 
 
 def likelihood(levels, family, spread, pi, kind, y, offset, exposure):

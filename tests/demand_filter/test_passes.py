@@ -58,7 +58,7 @@ CASES = {
     "hidden damped": {
         "family": "poisson",
         "level_sd": 0.3,
-        "damping": 0.9,
+        "damping": 0.87,
         "out_rate": 0.05,
         "back_rate": 0.25,
     },

@@ -36,7 +36,9 @@ def world(log_mean: float, size: float, level_sd: float, n: int = 40, days: int 
 
 def main() -> None:
     """Print errors against the fine grid, in posterior standard deviations."""
-    print("mean  size  level_sd | spacing points | mean: rms max | sd: rms % | 80 % band: rms max | loglik")
+    print(
+        "mean  size  level_sd | spacing points | mean: rms max | sd: rms % | 80 % band: rms max | loglik"
+    )
     for mean, size, level_sd in (
         (0.05, 2.0, 0.03),
         (0.5, 1.0, 0.03),
