@@ -6,7 +6,7 @@ import numpy as np
 
 from civstats.demand_filter import _chain as chain
 from civstats.demand_filter._forward import describe
-from civstats.demand_filter._jit import jit
+from civstats.demand_filter._jit import drop_stale_cache, jit
 
 
 @jit
@@ -195,3 +195,6 @@ def _cross_moment(
             for g in range(n):
                 total += filtered[1, g] * to_later * (levels[g] - centre) * x[g + 1]
     return total
+
+
+drop_stale_cache(__name__, backward)

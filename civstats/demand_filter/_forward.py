@@ -10,7 +10,7 @@ from civstats.censoring import _row_kernels as rows
 from civstats.censoring import _vector_math as vector
 from civstats.demand_filter import _chain as chain
 from civstats.demand_filter import _observe as observe
-from civstats.demand_filter._jit import jit
+from civstats.demand_filter._jit import drop_stale_cache, jit
 
 NEGLIGIBLE = 1e-280  # probabilities below are set to 0: denormal numbers are slow
 RARE = 1e-150  # sums below are taken again in logarithms
@@ -271,3 +271,6 @@ def prepare(
     if family <= observe.ZERO_INFLATED:
         rows.fill_constants(table, parameters[chain.SPREAD])
     return m
+
+
+drop_stale_cache(__name__, forward)

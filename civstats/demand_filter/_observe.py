@@ -8,7 +8,7 @@ import numpy as np
 
 from civstats.censoring import _row_kernels as rows
 from civstats.demand_filter import _chain as chain
-from civstats.demand_filter._jit import jit
+from civstats.demand_filter._jit import drop_stale_cache, jit
 
 POISSON, NEGBIN, ZERO_INFLATED, NORMAL, LOGNORMAL = 0, 1, 2, 3, 4  # as in parameters.FAMILIES
 BOUND, SILENT = 1, 2  # as in layout
@@ -59,3 +59,6 @@ def fill_loglik(
             rows.exact_count(out, y, levels, rates, shift, spread, table)
         if family == ZERO_INFLATED:
             rows.inflate(out, y, kind == BOUND, parameters[chain.ZERO_PROB])
+
+
+drop_stale_cache(__name__, fill_loglik)
