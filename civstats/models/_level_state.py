@@ -1,0 +1,216 @@
+"""What the filter's forecaster holds at a cutoff: states that go on, and parameters that may differ."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from civstats.demand_filter import (
+    SILENT,
+    UNKNOWN,
+    DemandFilter,
+    FilterParameters,
+    Grid,
+    Observations,
+    State,
+    filter_levels,
+)
+from civstats.demand_filter.covariates import OffsetDesign
+from civstats.demand_filter.empirical_bayes import SCALES
+from civstats.demand_filter.model import Groups, group_series
+from civstats.schema import series_index
+
+_OTHER = "of no group of the fit"
+
+
+@dataclass(frozen=True)
+class World:
+    """One value of the shared parameters and what the filter says under it.
+
+    Attributes
+    ----------
+    params : FilterParameters
+        Of the state's series, in its order.
+    state : State
+    """
+
+    params: FilterParameters
+    state: State
+
+
+def silent_days(ids: pd.Index, lengths: np.ndarray) -> Observations:
+    """Return days on which nothing is seen: time passes, and availability is unknown."""
+    ends = np.cumsum(lengths)
+    n = int(ends[-1]) if len(ends) else 0
+    return Observations(
+        ids,
+        ends - lengths,
+        ends,
+        np.zeros(n),
+        np.full(n, SILENT),
+        np.full(n, UNKNOWN),
+        np.zeros(n),
+    )
+
+
+def concatenate(states: list[State]) -> State:
+    """Put states of different series one after the other."""
+    grids = [s.grid for s in states]
+    grid = Grid(*(np.concatenate([getattr(g, f.name) for g in grids]) for f in fields(Grid)))
+    return State(
+        pd.Index(np.concatenate([np.asarray(s.ids, dtype=object) for s in states])),
+        grid,
+        states[0].n_states,
+        np.concatenate([s.cells for s in states]),
+        np.concatenate([s.n_days for s in states]),
+    )
+
+
+def advance(state: State, params: FilterParameters, days: np.ndarray, n_jobs: int | None) -> State:
+    """Let time pass unseen: `days` of each series, shape (n_series,), 0 or more."""
+    late = np.flatnonzero(days > 0)
+    if not len(late):
+        return state
+    moved = filter_levels(
+        silent_days(state.ids[late], days[late]),
+        params.take(late),
+        summaries=(),
+        state=state.take(late),
+        n_jobs=n_jobs,
+    ).state
+    kept = np.flatnonzero(days <= 0)
+    return concatenate([state.take(kept), moved]).match(state.ids)
+
+
+def highest_level(obs: Observations) -> float:
+    """Return twice the highest level that any day's sales speak of; log 2 where none speaks."""
+    spoken = obs.kind != SILENT
+    share = 1.0 if obs.exposure is None else obs.exposure[spoken]
+    levels = np.log(np.maximum(obs.y[spoken], 1.0) / share) - obs.offset[spoken]
+    return float(np.max(levels, initial=0.0) + np.log(2.0))
+
+
+def capped(state: State, top: float) -> State:
+    """Condition on levels of at most `top`.
+
+    For a series with next to nothing seen: the normal prior of its level is fitted to levels that
+    run over several log units, and the mean of its exponential would be that of the far tail.
+    """
+    at = state.grid.cells(state.n_states)
+    cells = state.cells.copy()
+    last = state.grid.anchor + state.grid.spacing * (state.grid.first + state.grid.size - 1)
+    for i in np.flatnonzero(last > top):
+        block = cells[at[i] : at[i + 1]].reshape(state.n_states, -1)
+        keep = state.grid.levels(int(i)) <= top
+        mass = block[:, keep].sum()
+        if mass > 0.0:
+            block[:, ~keep] = 0.0
+            block /= mass
+    return replace(state, cells=cells)
+
+
+def with_launches(fitted: DemandFilter, panel: pd.DataFrame) -> DemandFilter:
+    """Return the fitted filter with the series of `panel` that it has not seen.
+
+    A launch has the parameters and offsets of its group; where the group is new too, the pooled
+    offsets and the parameters' medians over series.
+
+    Parameters
+    ----------
+    fitted : DemandFilter
+    panel : pandas.DataFrame
+        Rows of new series alone.
+    """
+    joined = group_series(panel, fitted.group)
+    new = series_index(panel).ids
+    names = list(fitted.groups_.names)
+    coefficients = fitted.coefficients_
+    place = []
+    for name in (joined.names[k] for k in joined.of_series):
+        known = name in names and name != _OTHER
+        if not known and _OTHER not in names:
+            names.append(_OTHER)
+            groups = np.vstack([coefficients.groups, coefficients.pooled])
+            coefficients = replace(coefficients, groups=groups)
+        place.append(names.index(name if known else _OTHER))
+    out = copy.copy(fitted)
+    out.groups_ = Groups(names, np.r_[fitted.groups_.of_series, place].astype(int))
+    out.coefficients_ = coefficients
+    out.ids_ = fitted.ids_.append(new)
+    out.parameters_ = _grown(fitted.parameters_, fitted.groups_.of_series, np.array(place))
+    out.design_ = _priced(fitted.design_, panel)
+    return out
+
+
+def _grown(params: FilterParameters, member: np.ndarray, place: np.ndarray) -> FilterParameters:
+    """Append values for new series: the median of those of their group, of all if it has none."""
+    values: dict[str, Any] = {}
+    for f in fields(FilterParameters):
+        old = getattr(params, f.name)
+        if f.name == "family" or not np.ndim(old):
+            values[f.name] = old
+            continue
+        own = [old[member == g] if (member == g).any() else old for g in place]
+        values[f.name] = np.r_[old, [float(np.median(x)) for x in own]]
+    return FilterParameters(**values)
+
+
+def _priced(design: OffsetDesign, panel: pd.DataFrame) -> OffsetDesign:
+    """Add the usual prices of new series."""
+    if design.reference is None:
+        return design
+    theirs = OffsetDesign.learn(panel, harmonics=0).reference
+    if theirs is None:
+        return design
+    return replace(design, reference=pd.concat([design.reference, theirs]))
+
+
+def draw_parameters(fitted: DemandFilter, n: int, seed: int) -> list[FilterParameters]:
+    """Draw the shared hyperparameters from their sandwich covariance.
+
+    One draw moves all series alike, on the unbounded scales, by the error of the pooled estimate;
+    a parameter at its boundary stays.
+
+    Parameters
+    ----------
+    fitted : DemandFilter
+    n : int
+        Draws; 0 gives the estimate itself.
+    seed : int
+    """
+    params = fitted.parameters_
+    if n == 0:
+        return [params]
+    whole = fitted.estimates_["all"]
+    free = np.isfinite(np.diag(whole.covariance))
+    covariance = np.where(np.outer(free, free), whole.covariance, 0.0)
+    moves = np.random.default_rng(seed).multivariate_normal(
+        np.zeros(len(free)), covariance, size=n, method="svd"
+    )
+    out = []
+    for move in moves:
+        values = {}
+        for name, by in zip(whole.names, move, strict=True):
+            scale = SCALES[name]
+            ends = scale.to(scale.low), scale.to(scale.high)
+            theta = np.vectorize(scale.to)(getattr(params, name)) + by
+            values[name] = np.vectorize(scale.back)(np.clip(theta, *ends))
+        out.append(replace(params, **values))
+    return out
+
+
+def joined(a: World, b: World) -> World:
+    """Put new series after those of a world."""
+    values = {}
+    names = [n for n in vars(a.params) if n != "family"]
+    n_a, n_b = len(a.state.ids), len(b.state.ids)
+    for name in names:
+        x, y = getattr(a.params, name), getattr(b.params, name)
+        if x is not None and (np.ndim(x) or np.ndim(y)):
+            x = np.r_[np.broadcast_to(x, n_a), np.broadcast_to(y, n_b)]
+        values[name] = x
+    return World(type(a.params)(a.params.family, **values), concatenate([a.state, b.state]))
