@@ -31,6 +31,11 @@ TRUTH = (DEMAND, DEMAND_MEAN, RECAPTURED)
 """Known in simulations only; no model may read them."""
 OUTCOMES = (Y, CENSORED, FLAG_KNOWN, STOCK, IN_STOCK_SHARE, *TRUTH)
 """Unknown on the forecast origin; a `future` that carries one of them is refused."""
+LEVEL_FILTERED, LEVEL_SMOOTHED = "level_filtered", "level_smoothed"
+"""Mean demand of a day, given the days up to it and given all days."""
+RECOVERED_FILTERED, RECOVERED, LOST = "recovered_filtered", "recovered", "lost"
+"""Expected demand of a past day given what was observed, and what of it was not sold."""
+STOCKOUT, P_OUT, INFORMED = "stockout", "p_out", "informed"
 STATIC = ("item_id", "dept_id", "cat_id", "store_id", "state_id")
 TREATMENTS: tuple[Treatment, ...] = ("ignore", "mask", "censor")
 REGIMES = ("all_days", "in_stock", "demand")

@@ -1,0 +1,177 @@
+"""Joint draws of demand on the days that sales may fall short of, along sampled level paths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from civstats.censoring import LogNormal, NegBin, Normal, Poisson, ZeroInflatedNegBin
+from civstats.censoring.counts import CountFamily
+from civstats.demand_filter.empirical_bayes import SCALES, Estimate
+from civstats.demand_filter.layout import BOUND, EXACT, Observations
+from civstats.demand_filter.model import Groups
+from civstats.demand_filter.parameters import COUNTS, FilterParameters
+from civstats.demand_filter.sampling import _keys, sample_levels
+
+
+def entropy_of(*parts: int) -> int:
+    """Return one seed out of several numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+
+
+def draw_parameters(
+    params: FilterParameters,
+    ids: pd.Index,
+    groups: Groups,
+    member: np.ndarray,
+    estimates: dict[str, Estimate],
+    n: int,
+    seed: int,
+) -> list[FilterParameters]:
+    """Draw the hyperparameters n times, each draw shared by the series of a group.
+
+    Normal on the unbounded scales, with the sandwich covariance of the group's own estimate: not
+    narrowed by the shrinkage, so on the wide side. A parameter whose likelihood rises to the end of
+    its range stays there.
+
+    Parameters
+    ----------
+    params : FilterParameters
+        Of the series `ids`.
+    member : numpy.ndarray, shape (n_series,)
+        Group of each series.
+    """
+    found = []
+    for k in range(n):
+        moved = params
+        departures = {}
+        for g in np.unique(member):
+            name = groups.names[g]
+            estimate = estimates.get(name, estimates["all"])
+            covariance = np.where(np.isfinite(estimate.covariance), estimate.covariance, 0.0)
+            rng = np.random.default_rng(_keys(entropy_of(seed, k), pd.Index([name]))[0])
+            departures[g] = rng.multivariate_normal(
+                np.zeros(len(estimate.names)), covariance, method="eigh"
+            )
+        for j, parameter in enumerate(estimates["all"].names):
+            scale = SCALES[parameter]
+            value = np.broadcast_to(getattr(params, parameter), (len(ids),)).astype(float)
+            ends = np.array([scale.to(scale.low), scale.to(scale.high)])
+            theta = np.clip([scale.to(float(v)) for v in value], *ends)
+            theta = np.clip(theta + [departures[g][j] for g in member], *ends)
+            drawn = np.array([scale.back(float(x)) for x in theta])
+            moved = replace(moved, **{parameter: drawn})
+        found.append(moved)
+    return found
+
+
+def draw_demand(
+    obs: Observations,
+    day: Observations,
+    params: list[FilterParameters],
+    keep: np.ndarray,
+    n: int,
+    seed: int,
+    n_jobs: int | None,
+) -> np.ndarray:
+    """Draw demand on the days kept, shape (n_kept, n), float32.
+
+    Parameters
+    ----------
+    obs : Observations
+        What the level is learned from.
+    day : Observations
+        What each day says of its own demand; the same rows.
+    params : list of FilterParameters
+        Parameter draws, which share the samples evenly: the first sample is of the first.
+    keep : numpy.ndarray of bool, shape (n_rows,)
+    seed : int
+        A series' draws depend on it and on the series' name.
+    """
+    out = np.empty((int(keep.sum()), n), dtype=np.float32)
+    slots = np.r_[0, np.cumsum(keep)]
+    for k, drawn in enumerate(params):
+        columns = np.arange(k, n, len(params))
+        if not len(columns):
+            break
+        paths = sample_levels(
+            obs, drawn, len(columns), entropy_of(seed, k, 0), keep=keep, n_jobs=n_jobs
+        )
+        keys = _keys(entropy_of(seed, k, 1), obs.ids)
+        for i in range(obs.n_series):
+            at = slice(int(slots[obs.starts[i]]), int(slots[obs.ends[i]]))
+            if at.start == at.stop:
+                continue
+            rng = np.random.default_rng(keys[i])
+            gone = None if paths.out is None else paths.out[at]
+            out[at, columns] = _one(
+                day, paths.rows[at], paths.levels[at].astype(float), gone, drawn.take([i]), rng
+            )
+    return out
+
+
+def family_of(params: FilterParameters) -> CountFamily | Normal:
+    """Return the family of the demand of one series."""
+    spread = float(np.ravel(params.dispersion)[0])
+    if params.family == "poisson":
+        return Poisson()
+    if params.family == "negbin":
+        return NegBin(spread)
+    if params.family == "zero_inflated_negbin":
+        return ZeroInflatedNegBin(spread, float(np.ravel(params.zero_inflation)[0]))
+    return Normal(spread) if params.family == "normal" else LogNormal(spread)
+
+
+def _one(
+    day: Observations,
+    rows: np.ndarray,
+    levels: np.ndarray,
+    gone: np.ndarray | None,
+    params: FilterParameters,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draw the days of one series, shape (n_rows, n)."""
+    y, kind = day.y[rows][:, None], day.kind[rows][:, None]
+    eta = levels + day.offset[rows][:, None]
+    family = family_of(params)
+    count = params.family in COUNTS
+    bound = (kind == BOUND) & ((y > 0) | (params.family == "normal"))
+    nothing = 0.0 if count or params.family == "lognormal" else -np.inf
+    demand = family.sample_above(np.where(bound, y, nothing), eta, rng)
+    exact = (kind == EXACT)[:, 0]
+    if exact.any():
+        share = np.ones(len(rows)) if day.exposure is None else day.exposure[rows]
+        seen = _part(family, y[exact], eta[exact], share[exact][:, None], rng)
+        still = np.zeros(seen.shape, dtype=bool) if gone is None else gone[exact]
+        demand[exact] = np.where(still, demand[exact], seen)
+    return np.where(bound | exact[:, None], np.maximum(demand, y), demand)
+
+
+def _part(
+    family: CountFamily | Normal,
+    y: np.ndarray,
+    eta: np.ndarray,
+    share: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Draw the demand of days that sold y in a share of their hours; y itself on whole days."""
+    if isinstance(family, LogNormal):
+        return np.broadcast_to(y / share, eta.shape)
+    if isinstance(family, Normal):
+        return y + (1 - share) * np.maximum(eta, 0.0)
+    # As in censoring._conditional_rows.rest: one gamma for the whole day, known better for y.
+    alpha = float(family.inverse_dispersion)
+    mu = np.exp(eta)
+    more = mu * (1 - share) * (1 + alpha * y) / (1 + alpha * mu * share)
+    with np.errstate(divide="ignore"):
+        log_more = np.log(more)
+    size = np.inf if alpha == 0 else 1 / alpha + y
+    left = NegBin(size).sample(log_more, rng)
+    if isinstance(family, ZeroInflatedNegBin):
+        zero = float(family.zero_prob)
+        none_seen = np.exp(NegBin(family.dispersion).logpmf(0.0, eta, share))
+        structural = zero / (zero + (1 - zero) * none_seen)
+        left = np.where((y == 0) & (rng.random(eta.shape) < structural), 0.0, left)
+    return np.where(share < 1, y + left, y)
