@@ -72,6 +72,14 @@ def test_out_for_ever_under_hidden_availability():
     assert got.loglik[0] == pytest.approx(np.log(start) + 49 * np.log(0.7), abs=1e-9)
 
 
+def test_what_was_sold_was_in_stock():
+    y = [1.0, 0.0, 1.0, 3.0]
+    told, found = (smooth_levels(one(y, status=s), HIDDEN) for s in ([IN, 0, IN, IN], [0] * 4))
+    assert (found.smoothed.p_out[[0, 2, 3]] == 0).all()
+    assert 0 < found.smoothed.p_out[1] < 1
+    same(told, found)
+
+
 def test_one_day():
     obs = one([4.0])
     grid = build_grid(obs, NEGBIN)
