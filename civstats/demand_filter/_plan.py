@@ -78,13 +78,15 @@ class Plan:
         block = self.job.block(series)
         n, n_rows = len(series), block.n_rows
         rows, at = block.rows, block.cell_starts
+        # Zeros: a series whose grid is to be widened gets no backward pass, and what lies in empty
+        # memory may not fit float32.
         stats = {
-            s: np.empty((n_rows, _N_STATS) if s in self.summaries else (0, 0)) for s in SUMMARIES
+            s: np.zeros((n_rows, _N_STATS) if s in self.summaries else (0, 0)) for s in SUMMARIES
         }
         loglik, edge, last = np.empty(n), np.empty((n, 2)), np.empty(at[-1])
         day_loglik = np.empty(n_rows if "day_loglik" in self.wants else 0)
-        quantile = np.empty((n_rows, self.probs.size))
-        lag_covariance = np.empty(n_rows if "lag_covariance" in self.wants else 0)
+        quantile = np.zeros((n_rows, self.probs.size))
+        lag_covariance = np.zeros(n_rows if "lag_covariance" in self.wants else 0)
         transitions = np.empty((n, 2, 2))
         keep = np.empty(0, dtype=bool) if self.keep is None else self.keep[rows]
         kept_starts = np.zeros(n + 1, dtype=np.int64)
