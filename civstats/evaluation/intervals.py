@@ -115,7 +115,8 @@ def expected_marginal_coverage(
     Parameters
     ----------
     marginal : pandas.DataFrame
-        ``unique_id, ds, family, mean, dispersion``, rectangular, sorted by series and time.
+        ``unique_id, ds, family, mean, dispersion``, rectangular, sorted by series and time. A
+        mixture has the same number of rows for every day, next to each other, and a ``weight``.
     lo, hi : numpy.ndarray, shape (n_series, h)
         Ends of the interval; NaN where there is no forecast.
 
@@ -137,11 +138,19 @@ def expected_marginal_coverage(
     array([[0.8403]])
     """
     families = set(marginal["family"].unique())
-    if families != {"negbin"} or len(marginal) != lo.size:
+    parts, rest = divmod(len(marginal), max(lo.size, 1)) if "weight" in marginal else (1, 0)
+    if families != {"negbin"} or rest or len(marginal) != lo.size * parts:
         raise ForecastError(
             f"marginals of {', '.join(map(str, sorted(families)))} with {len(marginal)} row(s) for "
-            f"{lo.size} interval(s); expected one negbin row an interval"
+            f"{lo.size} interval(s); expected one negbin row an interval, or as many with a weight"
         )
+    if parts > 1:
+        out = np.zeros(lo.shape)
+        for k in range(parts):
+            part = marginal.iloc[k::parts]
+            weight = part["weight"].to_numpy(dtype=float).reshape(lo.shape)
+            out += weight * expected_marginal_coverage(part.drop(columns="weight"), lo, hi)
+        return out
     mean, size = (
         marginal[c].to_numpy(dtype=float).reshape(lo.shape) for c in ("mean", "dispersion")
     )

@@ -135,3 +135,21 @@ def test_expected_marginal_coverage_is_that_of_scipy():
     assert got[0, 0] == 1.0
     with pytest.raises(ForecastError, match="expected one negbin row"):
         expected_marginal_coverage(marginal.assign(family="tweedie"), lo, hi)
+
+
+def test_expected_coverage_of_a_mixture_is_the_weighted_sum():
+    from scipy import stats
+
+    from civstats.evaluation.intervals import expected_marginal_coverage
+
+    rows = [("negbin", 2.0, 1.5, 0.5), ("negbin", 6.0, np.inf, 0.3), ("negbin", 0.0, 1.5, 0.2)]
+    marginal = pd.DataFrame(rows * 2, columns=["family", "mean", "dispersion", "weight"])
+    lo, hi = np.array([[0.0, 1.0]]), np.array([[4.0, 7.0]])
+    first, second = stats.nbinom(1.5, 1.5 / 3.5), stats.poisson(6.0)
+    expected = [
+        0.5 * first.cdf(4) + 0.3 * second.cdf(4) + 0.2,
+        0.5 * (first.cdf(7) - first.cdf(0)) + 0.3 * (second.cdf(7) - second.cdf(0)),
+    ]
+    np.testing.assert_allclose(expected_marginal_coverage(marginal, lo, hi), [expected], rtol=1e-12)
+    with pytest.raises(ForecastError, match="as many with a weight"):
+        expected_marginal_coverage(marginal.iloc[:5], lo, hi)
