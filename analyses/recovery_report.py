@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from recovery_breaks import BREAKS
+from recovery_checks import Found, at, checks, points, points_interval
 
 from civstats.plots.recovery import recovery, recovery_breaks
 from civstats.report import Report, format_number, interval_text
@@ -17,24 +16,14 @@ MECHANISMS = {
     "inventory": "an order-up-to policy that knows past sales only runs dry for days at a time",
     "part_day": "the shelf shut for a share of the day, by the clock",
 }
-BIAS_ROOM, GAP_LEAST = 0.02, 0.70
-"""What the study holds LightGBM under censor to, by inventory at 30 %."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """The frames that the study found; see `recovery_tables`."""
-
-    scores: pd.DataFrame
-    recovery: pd.DataFrame
-    agreement: pd.DataFrame
-    bias: pd.DataFrame
-    breaks: pd.DataFrame
 
 
 def build(found: Found, config: dict, stages: dict) -> Report:
     """Write the document from what was found."""
-    source = "synthetic worlds" if config["data"] == "synthetic" else "draws of stockouts on M5"
+    one = config["seeds"] == 1
+    source = "synthetic world" if one else "synthetic worlds"
+    if config["data"] != "synthetic":
+        source = f"{'draw' if one else 'draws'} of stockouts on M5"
     report = Report(
         "What stockouts cost a forecast, and what each treatment wins back",
         f"{config['seeds']} {source}, {config['series']} series, {config['days']} days",
@@ -43,7 +32,7 @@ def build(found: Found, config: dict, stages: dict) -> Report:
     _question(report)
     _worlds(report, config)
     _costs(report, found)
-    _checks(report, found)
+    checks(report, found)
     _breaks(report, found)
     _limits(report, config)
     report.section("How this was run")
@@ -64,31 +53,10 @@ def build(found: Found, config: dict, stages: dict) -> Report:
     return report
 
 
-def _points(value: float) -> str:
-    """Write a difference of shares in percentage points."""
-    if not np.isfinite(value):
-        return "undefined"
-    return f"{100 * value:+.1f}".replace("-", "−")
-
-
-def _points_interval(value: float, lo: float, hi: float) -> str:
-    text = _points(value)
-    return text if np.isnan(lo) else f"{text} ({_points(lo)} to {_points(hi)})"
-
-
-def _at(frame: pd.DataFrame, **wanted: object) -> pd.Series | None:
-    """Return the one row with these values, None if there is none."""
-    keep = np.ones(len(frame), dtype=bool)
-    for column, value in wanted.items():
-        same = np.isclose(frame[column], value) if column == "rate" else frame[column] == value
-        keep &= np.asarray(same)
-    return frame[keep].iloc[0] if keep.any() else None
-
-
 def _facts(report: Report, found: Found) -> None:
     facts: dict[str, object] = {}
     for treatment in ("ignore", "mask", "censor"):
-        row = _at(
+        row = at(
             found.bias, mechanism="inventory", rate=0.3, treatment=treatment, trained_on="sales"
         )
         if row is not None:
@@ -98,7 +66,7 @@ def _facts(report: Report, found: Found) -> None:
                 f"{format_number(row['lo'], 'percent')} to {format_number(row['hi'], 'percent')}",
             )
     if len(found.recovery):
-        row = _at(
+        row = at(
             found.recovery, mechanism="inventory", rate=0.3, model="LightGBM", treatment="censor",
             oracle="same lags",
         )  # fmt: skip
@@ -133,7 +101,7 @@ def _worlds(report: Report, config: dict) -> None:
     )
     if synthetic:
         report.text(
-            f"Each of the {config['seeds']} worlds is an M5-like panel of {config['series']} series "
+            f"{_worlds_text(config['seeds'])} an M5-like panel of {config['series']} series "
             f"and {config['days']} days with known demand and known mean of demand. {windows} "
             "**Loss** is the squared error of the mean forecast against the true mean of demand; "
             "**bias** and coverage are held against demand itself."
@@ -169,6 +137,10 @@ def _worlds(report: Report, config: dict) -> None:
     )
 
 
+def _worlds_text(seeds: int) -> str:
+    return "The world is" if seeds == 1 else f"Each of the {seeds} worlds is"
+
+
 def _costs(report: Report, found: Found) -> None:
     report.section("What each treatment costs")
     if (found.bias["mechanism"] != "none").any():
@@ -189,7 +161,7 @@ def _costs(report: Report, found: Found) -> None:
             denominator=interval_text(part["gap"], part["gap_lo"], part["gap_hi"]),
             bias=[format_number(x, "percent") for x in part["bias"]],
             difference=[
-                _points_interval(*x)
+                points_interval(*x)
                 for x in zip(
                     part["bias_difference"],
                     part["bias_difference_lo"],
@@ -241,87 +213,16 @@ def _farthest(report: Report, table: pd.DataFrame) -> None:
     row = part.iloc[int(np.argmax(np.abs(part["bias_difference"].to_numpy())))]
     report.text(
         f"*Censor* is farthest from its oracle at {format_number(row['rate'], 'share')} of days "
-        f"({row['mechanism']}): {_points(row['bias_difference'])} points of bias, by world "
-        f"{_points(row['bias_difference_seed_min'])} to {_points(row['bias_difference_seed_max'])}."
+        f"({row['mechanism']}): {points(row['bias_difference'])} points of bias, by world "
+        f"{points(row['bias_difference_seed_min'])} to {points(row['bias_difference_seed_max'])}."
     )
-
-
-def _checks(report: Report, found: Found) -> None:
-    report.section("Checks")
-    report.text(
-        "Statements that theory makes of these worlds, and what came out, whichever way it fell. "
-        "Agreement is judged by the t interval over worlds, which holds the luck of training too."
-    )
-    rows = [*_inventory_checks(found), *_agreement_checks(found)]
-    if rows:
-        report.table(
-            pd.DataFrame(rows, columns=["statement", "found", "holds"]),
-            "Statements and findings.",
-            name="checks",
-            max_rows=40,
-        )
-
-
-def _inventory_checks(found: Found) -> list[tuple[str, str, bool]]:
-    out = []
-    for oracle in ("same lags", "full") if len(found.recovery) else ():
-        row = _at(
-            found.recovery, mechanism="inventory", rate=0.3, model="LightGBM", treatment="censor",
-            oracle=oracle,
-        )  # fmt: skip
-        if row is None:
-            continue
-        difference = row["bias_difference"]
-        seeds = (
-            f"; by world {_points(row['bias_difference_seed_min'])} to "
-            f"{_points(row['bias_difference_seed_max'])}"
-        )
-        interval = _points_interval(
-            difference, row["bias_difference_lo"], row["bias_difference_hi"]
-        )
-        out.append(
-            (
-                f"Inventory, 30 %: bias of censor within 2 points of the oracle's ({oracle})",
-                f"{interval} points{seeds}",
-                bool(abs(difference) <= BIAS_ROOM),
-            )
-        )
-        text = interval_text([row["gap_closed"]], [row["lo"]], [row["hi"]], "percent")[0]
-        out.append(
-            (
-                f"Inventory, 30 %: lower bound of the gap closed at least 70 % ({oracle})",
-                text,
-                bool(row["lo"] >= GAP_LEAST),
-            )
-        )
-    return out
-
-
-def _agreement_checks(found: Found) -> list[tuple[str, str, bool]]:
-    out = []
-    for row in found.agreement.itertuples():
-        name = (
-            "No stockouts" if row.mechanism == "none" else f"Whole days at random, {row.rate:.0%}"
-        )
-        worlds = f"; over worlds {_points(row.worlds_lo)} to {_points(row.worlds_hi)}"
-        # Between worlds, since the training's luck counts as noise; one world has no such interval.
-        one = np.isnan(row.worlds_lo)
-        inside = row.lo <= 0 <= row.hi if one else row.worlds_lo <= 0 <= row.worlds_hi
-        out.append(
-            (
-                f"{name.replace('%', ' %')}: bias of {row.difference} is nil within noise",
-                f"{_points_interval(row.value, row.lo, row.hi)} points{worlds}",
-                bool(inside),
-            )
-        )
-    return out
 
 
 def _breaks(report: Report, found: Found) -> None:
     if not len(found.breaks):
         return
     report.section("What breaks it")
-    reference = _at(found.bias, mechanism="none", rate=0.0, treatment="censor", trained_on="sales")
+    reference = at(found.bias, mechanism="none", rate=0.0, treatment="censor", trained_on="sales")
     oracle = 0.0 if reference is None else float(reference["value"])
     report.text(
         "The censored likelihood is right if its assumptions are: the flags, the recorded sales of a "
@@ -354,7 +255,7 @@ def _breaks(report: Report, found: Found) -> None:
             found.breaks["value"], found.breaks["lo"], found.breaks["hi"], "percent"
         ),
         away=[
-            _points_interval(*x)
+            points_interval(*x)
             for x in zip(
                 *(found.breaks[c] for c in ("from_oracle", "from_oracle_lo", "from_oracle_hi")),
                 strict=True,
@@ -376,14 +277,21 @@ def _breaks(report: Report, found: Found) -> None:
 
 def _limits(report: Report, config: dict) -> None:
     report.section("Limits")
+    one = config["seeds"] == 1
     text = [
         "- Some months of forecasts a world: what its series share in them (the drift of levels) is "
         "in every bias, the oracle's included. Differences from the oracle are free of it.",
         "- The squared error is that of the few best sellers of a world, whose levels drift: the "
         "losses of single worlds differ by factors. A single window of 28 days is too short for it: "
         "five worlds of one window left the gap at 30 % by inventory undefined.",
+        "- The default design is therefore the third, chosen after the numbers of two earlier ones "
+        "were seen, both with a single window of 28 days: 120 series of 600 days (gap undefined) and "
+        "240 series of 730 days in three worlds (bias of *censor* 3.0 points below its oracle's, gap "
+        "closed undefined; 83 % with a lower bound of 56 % against the full oracle). Worlds that no "
+        "design was chosen on are to be had with another `--seed`.",
         "- Intervals resample series and weeks within the worlds, not the training: the luck of a "
-        "booster's draw shows in the range over worlds instead.",
+        "booster's draw shows in the range over worlds instead"
+        + (", of which there is one here: nothing in this report shows it." if one else "."),
         "- *Ignore* and *mask* have another loss function than *censor*; the row without stockouts "
         "shows what that alone does.",
     ]

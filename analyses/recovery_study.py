@@ -6,17 +6,18 @@ Run ``python analyses/recovery_study.py --help``; every option has a default.
 from __future__ import annotations
 
 import os
-from enum import StrEnum
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import pandas as pd
 import typer
 from recovery_breaks import BREAKS
 from recovery_worlds import GRID_MODELS, Key, Sums, Task, run_task
 from rich.console import Console
 
-from civstats.schema import CivstatsError, check_h, check_share
+from civstats.schema import CivstatsError, check_h
 
 if TYPE_CHECKING:
     from civstats.study import Study
@@ -25,11 +26,9 @@ console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-class Source(StrEnum):
-    """Whose demand the stockouts cut."""
-
-    synthetic = "synthetic"
-    m5 = "m5"
+SOURCES = ("synthetic", "m5")
+LEAST_HISTORY = 112
+"""Days before the first window, so that a booster has targets and its residuals."""
 
 
 def tasks_of(config: dict) -> list[Task]:
@@ -61,8 +60,13 @@ def load_base(config: dict) -> pd.DataFrame | None:
     )
 
 
-def work(config: dict, base: pd.DataFrame | None) -> dict[Key, list[Sums]]:
-    """Run all tasks in processes; the sums of every fit, a list over seeds."""
+def work(
+    config: dict, base: pd.DataFrame | None, folder: Path | None = None
+) -> dict[Key, list[Sums]]:
+    """Run all tasks in processes; the sums of every fit, a list over seeds.
+
+    Each task leaves its forecasts in `folder`, if there is one.
+    """
     from joblib import Parallel, delayed
 
     # LightGBM's threads spin while they wait, at the cost of the process beside them.
@@ -70,7 +74,7 @@ def work(config: dict, base: pd.DataFrame | None) -> dict[Key, list[Sums]]:
     tasks = tasks_of(config)
     results: dict[Key, list[Sums]] = {}
     jobs = Parallel(n_jobs=config["jobs"], return_as="generator")
-    found = jobs(delayed(run_task)(task, config, base) for task in tasks)
+    found = jobs(delayed(run_task)(task, config, base, folder) for task in tasks)
     with console.status("") as status:
         # Results come in the order of the tasks, so that every list is in the order of the seeds.
         for done, (task, sums) in enumerate(zip(tasks, found, strict=True), start=1):
@@ -86,12 +90,31 @@ def check(config: dict) -> None:
     """Refuse wrong arguments before any work."""
     from civstats.stockouts.simulate import MECHANISMS
 
+    if config["data"] not in SOURCES:
+        raise CivstatsError(f"--data must be {' or '.join(SOURCES)}, but got {config['data']!r}")
     check_h(config["h"])
     for name in ("seeds", "series", "days", "windows", "rounds", "rows", "origins", "boot", "jobs"):
         if config[name] < 1:
             raise CivstatsError(f"--{name} must be 1 or more, but got {config[name]}")
-    for rate in (*config["rates"], config["break_rate"]):
-        check_share("rate", rate, closed=False)
+    needed = config["windows"] * config["h"] + LEAST_HISTORY
+    if config["days"] < needed:
+        raise CivstatsError(
+            f"--days must be {needed} or more: {config['windows']} window(s) of {config['h']} days "
+            f"are scored, and {LEAST_HISTORY} days must come before them; got {config['days']}"
+        )
+    if not 0 < config["learning_rate"] <= 1:
+        raise CivstatsError(
+            f"--learning-rate must be above 0 and at most 1, but got {config['learning_rate']:g}"
+        )
+    if not config["rates"]:
+        raise CivstatsError("--rates must name at least one rate, in percent")
+    for option in ("rates", "break_rate"):
+        for rate in np.atleast_1d(config[option]):
+            if not 0 < rate < 1:
+                raise CivstatsError(
+                    f"--{option.replace('_', '-')} must lie above 0 and below 100 percent, but got "
+                    f"{100 * rate:g}"
+                )
     for option, known in (("mechanisms", set(MECHANISMS)), ("models", set(GRID_MODELS))):
         unknown = [x for x in config[option] if x not in known]
         if unknown or not config[option]:
@@ -111,12 +134,32 @@ def run(config: dict, out: Path) -> None:
         base = load_base(config)
         if base is not None:
             study.facts["data_fingerprint"] = fingerprint(base)
-    with study.stage("fits"):
-        results = work(config, base)
-    with study.stage("report"):
-        publish(results, config, study)
+    with tempfile.TemporaryDirectory() as folder:
+        with study.stage("fits"):
+            results = work(config, base, Path(folder))
+        with study.stage("report"):
+            publish(results, config, study)
+            merge_forecasts(Path(folder), study.folder / "forecasts.parquet")
     study.save_manifest()
     console.print(f"Report: {out / 'report.html'}")
+
+
+def merge_forecasts(folder: Path, path: Path) -> None:
+    """Write the tasks' forecasts as one file, a row group at a time."""
+    import pyarrow.parquet as pq
+
+    from civstats._io import atomic
+
+    texts = ["unique_id", "mechanism", "model", "treatment", "trained_on"]
+    with atomic(path) as temporary:
+        writer = None
+        for part in sorted(folder.glob("*.parquet")):
+            table = pq.read_table(part, read_dictionary=texts).replace_schema_metadata(None)
+            table = table.unify_dictionaries()
+            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
+            writer.write_table(table)
+        if writer is not None:
+            writer.close()
 
 
 def publish(results: dict[Key, list[Sums]], config: dict, study: Study) -> None:
@@ -163,8 +206,8 @@ def _rates(text: str) -> list[float]:
 @app.command()
 def main(
     data: Annotated[
-        Source, typer.Option(help="Whose demand the stockouts cut.")
-    ] = Source.synthetic,
+        str, typer.Option(help="Whose demand the stockouts cut: synthetic or m5.")
+    ] = "synthetic",
     path: Annotated[Path | None, typer.Option(help="M5: the Kaggle zip or folder.")] = None,
     store: Annotated[str, typer.Option(help="M5: stores, comma-separated.")] = "CA_1",
     department: Annotated[str, typer.Option(help="M5: departments, comma-separated.")] = "FOODS_3",
@@ -198,7 +241,7 @@ def main(
     """Compare ignore, mask and censor with an oracle, and show what breaks the last."""
     try:
         config = {
-            "data": data.value,
+            "data": data,
             "path": None if path is None else str(path),
             "store": _words(store),
             "department": _words(department),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from civstats.models import make_forecaster
 from civstats.models.boosting import LightGBM
 from civstats.schema import (
     CENSORED,
+    CUTOFF,
     DEMAND,
     DEMAND_MEAN,
     DS,
@@ -110,6 +112,16 @@ class Bench:
             for cutoff in self.cutoffs
         ]
         scored = pd.concat(self.windows, ignore_index=True)
+        lengths = [len(window) for window in self.windows]
+        self.rows = pd.DataFrame(
+            {
+                ID: scored[ID].astype(str),
+                DS: scored[DS].to_numpy(),
+                CUTOFF: np.repeat(np.array(self.cutoffs, dtype="datetime64[ns]"), lengths),
+                DEMAND: scored[held].to_numpy(dtype=np.float32),
+            }
+        )
+        self.kept: list[pd.DataFrame] = []
         self.actual = scored[held].to_numpy(dtype=float)
         self.mean = None
         if DEMAND_MEAN in demand.columns:
@@ -143,7 +155,7 @@ class Bench:
                 "dispersion": dispersion,
             }
         made = OracleLags(self.truth, **params) if oracle else make_forecaster(model, **params)
-        parts = []
+        parts: list[dict[str, np.ndarray]] = []
         for k, (cutoff, window) in enumerate(zip(self.cutoffs, self.windows, strict=True)):
             history = validate_panel(panel[panel[DS] <= cutoff])
             made = made.update(history) if k else made.fit(history)
@@ -151,7 +163,22 @@ class Bench:
             forecast = made.predict(future, level=LEVELS, n_paths=0, seed=self.seed)
             parts.append(_columns(forecast, window))
         merged = {c: np.concatenate([part[c] for part in parts]) for c in parts[0]}
+        self.last = merged
         return self.score(merged), getattr(made, "dispersion_", None)
+
+    def keep(self, key: Key) -> None:
+        """Keep the forecasts of the last fit for the study's folder, under its key."""
+        named = dict(
+            zip(("mechanism", "rate", "model", "treatment", "trained_on"), key, strict=True)
+        )
+        values = {
+            column: self.last[column].astype(np.float32)
+            for column in (
+                "mean",
+                *(f"{end}_{level}" for level in LEVELS for end in ("low", "high")),
+            )
+        }
+        self.kept.append(self.rows.assign(seed=np.int32(self.seed), **named, **values))
 
     def score(self, forecast: dict[str, np.ndarray]) -> Sums:
         """Sum squared errors, errors and coverage of one forecast under the bootstrap weights."""
@@ -188,7 +215,9 @@ def _columns(forecast: Forecast, window: pd.DataFrame) -> dict[str, np.ndarray]:
     return out
 
 
-def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> dict[Key, Sums]:
+def run_task(
+    task: Task, config: dict, base: pd.DataFrame | None, folder: Path | None = None
+) -> dict[Key, Sums]:
     """Do all fits of a task.
 
     Parameters
@@ -197,6 +226,8 @@ def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> dict[Key, S
     config : dict
     base : pandas.DataFrame, optional
         The panel whose sales are taken for demand; by default a synthetic world of the task's seed.
+    folder : Path, optional
+        Where to write the task's forecasts, a parquet file named after it.
     """
     demand = base
     if demand is None:
@@ -204,15 +235,25 @@ def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> dict[Key, S
 
         demand = make_panel(n_series=config["series"], n_days=config["days"], seed=task.seed)
     bench = Bench(demand, config, task.seed)
-    if task.kind == "none":
-        panel = validate_panel(demand.assign(**{CENSORED: False}))
-        return {
-            ("none", 0.0, model, treatment, "sales"): bench.fit(panel, model, treatment)[0]
-            for model in config["models"]
-            for treatment in GRID_MODELS[model]
-        }
-    if task.kind == "cell":
-        return _cell(bench, demand, task, config)
+    out = {"none": _none, "cell": _cell, "break": _break}[task.kind](bench, demand, task, config)
+    if folder is not None:
+        name = f"{task.seed:06d}-{task.kind}-{task.mechanism}-{task.rate:g}.parquet"
+        pd.concat(bench.kept, ignore_index=True).to_parquet(folder / name, index=False)
+    return out
+
+
+def _none(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict[Key, Sums]:
+    panel = validate_panel(demand.assign(**{CENSORED: False}))
+    out: dict[Key, Sums] = {}
+    for model in config["models"]:
+        for treatment in GRID_MODELS[model]:
+            key = (task.mechanism, task.rate, model, treatment, "sales")
+            out[key] = bench.fit(panel, model, treatment)[0]
+            bench.keep(key)
+    return out
+
+
+def _break(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict[Key, Sums]:
     out: dict[Key, Sums] = {}
     settled = None
     for severity in BREAKS[task.mechanism].severities:
@@ -223,7 +264,9 @@ def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> dict[Key, S
         sums, found = bench.fit(panel, "LightGBM", "censor", dispersion=given)
         # The estimate stands first among the severities; the others are multiples of it.
         settled = found if settled is None else settled
-        out[task.mechanism, severity, "LightGBM", "censor", "sales"] = sums
+        key = (task.mechanism, severity, "LightGBM", "censor", "sales")
+        out[key] = sums
+        bench.keep(key)
     return out
 
 
@@ -236,6 +279,8 @@ def _cell(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict[
         for treatment in GRID_MODELS[model]:
             key = (task.mechanism, task.rate, model, treatment)
             out[*key, "sales"] = bench.fit(panel, model, treatment)[0]
+            bench.keep((*key, "sales"))
             if model == "LightGBM" and treatment != "ignore":
                 out[*key, "oracle_lags"] = bench.fit(panel, model, treatment, oracle=True)[0]
+                bench.keep((*key, "oracle_lags"))
     return out

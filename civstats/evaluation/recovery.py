@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -134,6 +135,10 @@ def pool(worlds: Sequence[Mapping[str, np.ndarray]], name: str) -> np.ndarray:
 def ratio(top: np.ndarray, bottom: np.ndarray, *, confidence: float = 95) -> Estimate:
     """Divide two pooled sums, with an interval; undefined where the divisor is not positive.
 
+    A replicate whose divisor is not positive could stand for any ratio: it counts against both
+    ends, as one below the lower and above the upper, so that an interval is never narrower for
+    having lost it. An end that such replicates reach is infinite.
+
     Parameters
     ----------
     top, bottom : numpy.ndarray, shape (1 + n_boot,)
@@ -203,12 +208,21 @@ def gap_closed(
 
 
 def _estimate(replicates: np.ndarray, confidence: float) -> Estimate:
-    """Percentile interval; without half of the replicates there is none."""
+    """Percentile interval; undefined replicates count against both ends."""
     (confidence,) = check_level(confidence)
-    draws = replicates[1:][np.isfinite(replicates[1:])]
+    draws = replicates[1:]
     value = float(replicates[0])
-    if not np.isfinite(value) or not len(draws) or 2 * len(draws) < len(replicates) - 1:
+    if not np.isfinite(value) or not len(draws) or np.isnan(draws).all():
         return Estimate(value, np.nan, np.nan)
     tail = (1 - confidence / 100) / 2
-    lo, hi = np.quantile(draws, [tail, 1 - tail])
-    return Estimate(value, float(lo), float(hi))
+    unknown = np.isnan(draws)
+    # Infinite neighbours cannot be interpolated: the order statistic farther out is taken.
+    lo = _quantile(np.where(unknown, -np.inf, draws), tail, "lower")
+    hi = _quantile(np.where(unknown, np.inf, draws), 1 - tail, "higher")
+    return Estimate(value, lo, hi)
+
+
+def _quantile(draws: np.ndarray, probability: float, side: Literal["lower", "higher"]) -> float:
+    if np.isfinite(draws).all():
+        return float(np.quantile(draws, probability))
+    return float(np.quantile(draws, probability, method=side))

@@ -104,10 +104,10 @@ def _panel(ax: Axes, part: pd.DataFrame, mechanism: str, *, first: bool) -> None
         style = (TREATMENT_LINE[treatment], TREATMENT_MARKER[treatment])
         _line(ax, line, TREATMENT_COLOUR[treatment], *style)
     rates = sorted(part["rate"].unique())
-    ax.set_xticks(rates, [share_tick(r) for r in rates])
-    ax.set_xlim(-0.02, max(rates) + 0.02)
+    ax.set_xticks(rates, [f"{100 * r:g}" for r in rates])
+    ax.set_xlim(-0.03, max(rates) + 0.03)
     ax.set_title(mechanism, loc="left", size=9.5, weight="bold")
-    ax.set_xlabel("days with a stockout")
+    ax.set_xlabel("days with a stockout, %")
     ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: share_tick(v)))
     if first:
         ax.set_ylabel("bias against demand")

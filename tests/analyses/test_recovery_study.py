@@ -18,7 +18,7 @@ from civstats.stockouts.simulate import simulate_stockouts
 ANALYSES = Path(__file__).resolve().parents[2] / "analyses"
 FILES = {
     "report.html", "report.md", "figures", "scores.csv", "recovery.csv", "breaks.csv",
-    "manifest.json",
+    "manifest.json", "forecasts.parquet",
 }  # fmt: skip
 
 
@@ -192,6 +192,24 @@ def test_it_leaves_the_study_folder(study):
     # The broken worlds have no stock column: that it is not read shows here.
     assert cell["value"].iloc[0] == pytest.approx(breaks["missed", "0 %"], rel=1e-9)
     assert json.loads((study / "manifest.json").read_text())["config"]["seeds"] == 2
+    # The forecasts on file are those that were scored.
+    forecasts = pd.read_parquet(study / "forecasts.parquet")
+    keys = ["mechanism", "rate", "trained_on", "model", "treatment"]
+    sums = forecasts.groupby(keys, observed=True)[["mean", "demand"]].sum()
+    bias = sums["mean"] / sums["demand"] - 1
+    scored = scores[(scores["metric"] == "bias") & (scores["regime"] == "demand")].set_index(keys)
+    assert len(bias) == len(scored)
+    np.testing.assert_allclose(bias.loc[scored.index], scored["value"], atol=1e-4)
+    assert set(forecasts["seed"]) == {0, 1}
+    assert not forecasts.isna().any().any()
+
+
+def test_a_check_says_whether_its_interval_holds_too():
+    from recovery_checks import _within
+
+    assert _within(0.01, (0.0, 0.019)) == "yes, and so does its interval"
+    assert _within(-0.01, (-0.03, 0.0)) == "as a point estimate; its interval reaches further"
+    assert _within(0.021, (0.02, 0.022)) == "no"
 
 
 @pytest.mark.slow
@@ -208,7 +226,12 @@ def test_the_report_is_whole_and_offline(study):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--rates", "0"), "rate"),
+        (("--rates", "0"), "--rates must lie above 0 and below 100 percent"),
+        (("--learning-rate", "0"), "--learning-rate must be above 0"),
+        (("--learning-rate", "nan"), "--learning-rate must be above 0"),
+        (("--windows", "0"), "--windows must be 1 or more"),
+        (("--days", "100"), "--days must be 280 or more: 6 window(s) of 28 days"),
+        (("--data", "mars"), "--data must be synthetic or m5"),
         (("--rates", "many"), "rates must be numbers"),
         (("--mechanisms", "weather"), "--mechanisms must be some of"),
         (("--models", ""), "--models must be some of"),
