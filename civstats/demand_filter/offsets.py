@@ -20,7 +20,10 @@ Respond = Callable[[np.ndarray], Responses]
 """From the offsets of all rows to what the filter says of them."""
 
 TOLERANCE = 2e-6
-"""Rise of the log-likelihood per informative day below which alternating stops."""
+"""Rise of the log-likelihood per informative day, still to come, below which alternating stops."""
+RELAX = 1.6
+"""Length of a step. Below 2 it still converges, since the information used is that of known levels
+and so at least the one there is; the directions that the level can mimic gain the most."""
 _LEAST_SD = 1e-3
 _START_SD = 0.15
 
@@ -93,26 +96,43 @@ def fit_offsets(
     start : OffsetCoefficients
     max_rounds : int
     """
-    found, history = start, []
+    found, history, relax = start, [], RELAX
     kept: OffsetCoefficients | None = None
     for _ in range(max_rounds + 1):
         offset = found.offsets(matrix, group)
         said = respond(offset)
         spoken = said.info > 0
-        history.append(float(said.loglik.sum()))
-        if kept is not None and history[-1] - history[-2] < TOLERANCE * max(spoken.sum(), 1):
-            # A step that lowers the likelihood is not taken; a tiny rise is the last.
-            if history[-1] < history[-2]:
-                history.pop()
+        loglik = float(said.loglik.sum())
+        if kept is not None and loglik < history[-1]:
+            # A step that lowers the likelihood is not taken; a shorter one may raise it.
+            if relax == 1.0:
                 found = kept
-            break
-        kept = found
+                break
+            relax, found = 1.0, kept
+            continue
+        history.append(loglik)
         if len(history) > max_rounds or not spoken.any():
             break
-        found = _step(found, matrix[spoken], group[spoken], offset[spoken], said, spoken, prior_sd)
+        if _left(history) < TOLERANCE * int(spoken.sum()):
+            break
+        kept = found
+        found = _step(
+            found, matrix[spoken], group[spoken], offset[spoken], said, spoken, prior_sd, relax
+        )
+    else:
+        found = kept or found
     return OffsetCoefficients(
         found.names, found.pooled, found.groups, found.between_sd, history, found.result
     )
+
+
+def _left(history: list[float]) -> float:
+    """Return the rise that is still to come if the last rises go on shrinking as they do."""
+    if len(history) < 3:
+        return np.inf
+    last, before = history[-1] - history[-2], history[-2] - history[-3]
+    ratio = min(last / before, 0.98) if before > 0 else 0.98
+    return last * max(1.0, ratio / (1 - ratio))
 
 
 def _step(
@@ -123,14 +143,17 @@ def _step(
     said: Responses,
     spoken: np.ndarray,
     prior_sd: np.ndarray,
+    relax: float,
 ) -> OffsetCoefficients:
     """Move all coefficients by one weighted least squares step."""
     weight = said.info[spoken]
-    target = offset + said.score[spoken] / weight
+    target = offset + relax * said.score[spoken] / weight
     z = np.asarray(matrix, dtype=np.float64)
     # The pool takes the groups' departures as they are.
     own = np.einsum("ij,ij->i", z, (now.groups - now.pooled)[group])
     pooled, result = _ridge(z, target - own, weight, np.zeros(z.shape[1]), prior_sd)
+    if len(now.groups) == 1:
+        return OffsetCoefficients(now.names, pooled, pooled[None, :], now.between_sd, result=result)
     groups, variance = np.empty_like(now.groups), np.empty_like(now.groups)
     sd = np.maximum(now.between_sd, _LEAST_SD)
     for g in range(len(groups)):
@@ -140,9 +163,7 @@ def _step(
             continue
         groups[g], fit = _ridge(z[rows], target[rows], weight[rows], pooled, sd)
         variance[g] = np.diag(fit.normalized_cov_params)
-    between = now.between_sd
-    if len(groups) > 1:
-        between = np.sqrt((np.square(groups - pooled) + variance).mean(axis=0))
+    between = np.sqrt((np.square(groups - pooled) + variance).mean(axis=0))
     return OffsetCoefficients(now.names, pooled, groups, between, result=result)
 
 

@@ -1,0 +1,127 @@
+"""Estimates by marginal likelihood on likelihoods whose answers are known in closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from civstats.demand_filter.empirical_bayes import (
+    SCALES,
+    Estimate,
+    describe,
+    heterogeneity,
+    individual,
+    maximise,
+    shrink,
+)
+
+
+def normal(x: np.ndarray):
+    """Log-likelihood of log dispersion as the mean of normal observations, (n_series, n_days)."""
+
+    def loglik(values: dict[str, float]) -> np.ndarray:
+        return stats.norm.logpdf(x, np.log(values["dispersion"]), 1.0).sum(axis=1)
+
+    return loglik
+
+
+def described(x: np.ndarray) -> Estimate:
+    def each(theta: np.ndarray) -> np.ndarray:
+        return stats.norm.logpdf(x, theta[0], 1.0).sum(axis=1)
+
+    return describe(each, ("dispersion",), np.array([x.mean()]))
+
+
+def test_maximum_and_sandwich_are_those_of_a_mean():
+    rng = np.random.default_rng(0)
+    x = 1.0 + rng.normal(0, 0.4, (200, 1)) + rng.normal(0, 1, (200, 6))
+    found = maximise(normal(x), ("dispersion",))
+    assert found.theta[0] == pytest.approx(x.mean(), abs=0.02)
+    # Days of a series hang together: the error is that of the mean of the series' means.
+    error = x.mean(axis=1).std() / np.sqrt(200)
+    assert np.sqrt(found.covariance[0, 0]) == pytest.approx(error, rel=0.05)
+    low, high = found.interval("dispersion")
+    assert np.log([low, high]) == pytest.approx(
+        found.theta[0] + 1.96 * error * np.r_[-1, 1], abs=0.01
+    )
+
+
+def test_cross_derivatives_enter_the_sandwich():
+    """Two parameters that the data cannot tell apart well: a regression on collinear columns."""
+    rng = np.random.default_rng(1)
+    z = np.stack([np.ones(300), rng.normal(1, 0.3, 300)], axis=1)
+    y = z @ [0.5, -2.0] + rng.normal(size=300)
+
+    def each(theta: np.ndarray) -> np.ndarray:
+        return stats.norm.logpdf(y, z @ theta, 1.0)
+
+    theta = np.linalg.lstsq(z, y, rcond=None)[0]
+    found = describe(each, ("dispersion", "level_sd"), np.array([theta[0], theta[1]]))
+    bread = np.linalg.inv(z.T @ z)
+    residual = y - z @ theta
+    meat = (z * residual[:, None]).T @ (z * residual[:, None])
+    np.testing.assert_allclose(found.covariance, bread @ meat @ bread, rtol=1e-4)
+
+
+def test_an_end_of_the_range_is_said():
+    found = maximise(lambda v: np.full(5, np.log(v["dispersion"])), ("dispersion",))
+    assert found.at_boundary == (True,)
+    assert found.in_units["dispersion"] == pytest.approx(SCALES["dispersion"].high, rel=0.1)
+    assert np.isinf(found.covariance[0, 0])
+    assert found.interval("dispersion")[0] == pytest.approx(SCALES["dispersion"].low)
+
+
+def estimate(theta: float, variance: float) -> Estimate:
+    return Estimate(
+        ("dispersion",), np.array([theta]), np.array([[variance]]), np.zeros((1, 1)),
+        np.zeros((1, 1)), (False,), 0.0,
+    )  # fmt: skip
+
+
+def test_shrinkage_is_dersimonian_and_lairds():
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    theta, variance = np.array([0.2, 0.9, 1.4, 0.5]), np.array([0.02, 0.05, 0.04, 0.2])
+    groups = [estimate(t, v) for t, v in zip(theta, variance, strict=True)]
+    out = shrink(estimate(0.7, 0.01), groups)[:, 0]
+    found = combine_effects(theta, variance, method_re="dl")
+    between, centre = found.tau2, found.mean_effect_re
+    np.testing.assert_allclose(out, centre + between / (between + variance) * (theta - centre))
+
+
+def test_a_group_that_says_nothing_takes_the_others_mean():
+    groups = [estimate(0.2, 0.1), estimate(0.3, 0.1), estimate(5.0, np.inf)]
+    out = shrink(estimate(0.7, 0.01), groups)[:, 0]
+    np.testing.assert_allclose(out, 0.25)
+    lone = shrink(estimate(0.7, 0.01), [estimate(5.0, np.inf), estimate(0.2, 0.1)])[:, 0]
+    np.testing.assert_allclose(lone, [0.7, 0.2])
+
+
+def test_heterogeneity_has_its_size_and_power():
+    rng = np.random.default_rng(2)
+    p_values = [
+        heterogeneity(described(rng.normal(0.5, 1, (150, 8))), "dispersion").p_value
+        for _ in range(300)
+    ]
+    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.09
+    assert stats.kstest(p_values, "uniform").pvalue > 0.001
+    x = rng.normal(0.5, 0.5, (400, 1)) + rng.normal(0, 1, (400, 8))
+    found = heterogeneity(described(x), "dispersion")
+    assert found.p_value < 1e-4
+    assert found.sd == pytest.approx(0.5, rel=0.2)
+
+
+def test_individual_values_are_shrunk_as_a_normal_prior_asks():
+    rng = np.random.default_rng(3)
+    truth = rng.normal(0, 0.6, 2000)
+    seen, information = truth + rng.normal(0, 0.5, 2000), 4.0
+
+    def loglik(dispersion: np.ndarray) -> np.ndarray:
+        return -0.5 * information * np.square(np.log(dispersion) - np.log(2.0) - seen)
+
+    out = np.log(individual(loglik, np.full(2000, 2.0), "dispersion")) - np.log(2.0)
+    share = 0.36 / (0.36 + 0.25)
+    middle = np.abs(seen) < 1.5
+    assert np.polyfit(seen[middle], out[middle], 1)[0] == pytest.approx(share, abs=0.06)
+    assert np.square(out - truth).mean() < 0.7 * np.square(seen - truth).mean()
