@@ -20,7 +20,7 @@ from civstats.demand_filter.empirical_bayes import (
     shrink,
 )
 from civstats.demand_filter.grid import Grid, build_grid
-from civstats.demand_filter.layout import EXACT, UNKNOWN, Observations, observations
+from civstats.demand_filter.layout import EXACT, SILENT, UNKNOWN, Observations, observations
 from civstats.demand_filter.offsets import OffsetCoefficients, Respond, fit_offsets, zero_offsets
 from civstats.demand_filter.parameters import COUNTS, FilterParameters
 from civstats.demand_filter.passes import log_likelihood, smooth_levels
@@ -64,6 +64,9 @@ class DemandFilter:
     trust_unflagged : bool
         Whether a day without a stockout flag was in stock. If not, and with `hidden`, a flag
         proves a stockout but its absence proves nothing on a day without sales.
+    flags_apart : bool
+        Whether flagged stockouts are of another kind than those of the hidden state (simulated
+        ones on top of a shop's own): a flagged day without sales then says nothing of it.
     damped : bool
         Whether the level returns to its mean (AR(1)); otherwise it is a random walk.
     group : str or sequence of str
@@ -100,7 +103,7 @@ class DemandFilter:
     --------
     >>> from civstats.data.synthetic import make_panel
     >>> from civstats.demand_filter import DemandFilter
-    >>> fitted = DemandFilter(treatment="ignore", rounds=1).fit(make_panel(8, 120, seed=1))
+    >>> fitted = DemandFilter(treatment="ignore", rounds=1).fit(make_panel(n_series=8, n_days=120, seed=1))
     >>> fitted.parameters_.n_series
     8
     """
@@ -120,6 +123,7 @@ class DemandFilter:
         family: str = "negbin",
         hidden: bool = False,
         trust_unflagged: bool = True,
+        flags_apart: bool = False,
         damped: bool = False,
         group: str | Sequence[str] = "dept_id",
         offsets: bool = True,
@@ -140,7 +144,7 @@ class DemandFilter:
                 "use family 'negbin'"
             )
         self.family, self.hidden, self.damped = family, hidden, damped
-        self.trust_unflagged = trust_unflagged
+        self.trust_unflagged, self.flags_apart = trust_unflagged, flags_apart
         self.group = (group,) if isinstance(group, str) else tuple(group)
         self.offsets, self.harmonics, self.individual = offsets, harmonics, individual
         self.sample_rows, self.rounds = sample_rows, rounds
@@ -262,6 +266,9 @@ class DemandFilter:
         if self.hidden and not self.trust_unflagged:
             doubtful = (obs.kind == EXACT) & (obs.y == 0)
             obs = replace(obs, status=np.where(doubtful, UNKNOWN, obs.status).astype(np.uint8))
+        if self.hidden and self.flags_apart:
+            silent = obs.kind == SILENT
+            obs = replace(obs, status=np.where(silent, UNKNOWN, obs.status).astype(np.uint8))
         return obs
 
     def _sample(self, obs: Observations) -> np.ndarray:
