@@ -58,8 +58,8 @@ class LocalLevel(Forecaster):
         Whether availability is a hidden state on days whose status is unknown.
     sales : bool
         Forecast sales instead of demand; needs `hidden`.
-    trust_unflagged : bool
-        Whether a day without a stockout flag was in stock; see
+    trust_unflagged, flags_apart : bool
+        What stockout flags say of the hidden state; see
         :class:`civstats.demand_filter.DemandFilter`.
     family : {"negbin", "poisson", "zero_inflated_negbin"}
     damped, group, harmonics, individual, sample_rows, rounds
@@ -115,6 +115,7 @@ class LocalLevel(Forecaster):
         hidden: bool = False,
         sales: bool = False,
         trust_unflagged: bool = True,
+        flags_apart: bool = False,
         family: str = "negbin",
         damped: bool = False,
         group: str | Sequence[str] = "dept_id",
@@ -147,6 +148,7 @@ class LocalLevel(Forecaster):
             "family": family,
             "hidden": hidden,
             "trust_unflagged": trust_unflagged,
+            "flags_apart": flags_apart,
             "damped": damped,
             "group": group,
             "harmonics": harmonics,
