@@ -9,6 +9,7 @@ at all (not launched, delisted, store closed) are told apart by rules first, see
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ __all__ = [
     "DayRules",
     "Detection",
     "detect",
+    "fit_availability",
     "threshold_for",
     "weights",
     "zero_run",
@@ -81,6 +83,42 @@ class Detection:
         return 1.0 - self.frame[P_OUT].fillna(1.0).to_numpy()
 
 
+def fit_availability(
+    panel: pd.DataFrame, *, rules: DayRules | None = None, **options: Any
+) -> DemandFilter:
+    """Fit the demand filter with hidden availability to sales alone.
+
+    Days on which an item was not for sale are left out; of all others without sales the status is
+    unknown. No flag, stock or true demand is read.
+
+    Parameters
+    ----------
+    panel : pandas.DataFrame
+        Validated.
+    rules : DayRules, optional
+        What tells days apart on which the item was not for sale.
+    **options
+        Of :class:`civstats.demand_filter.DemandFilter`, but for `treatment` and `hidden`.
+
+    Returns
+    -------
+    DemandFilter
+        For :func:`detect`.
+
+    Notes
+    -----
+    How often items go out and how long they stay out (``parameters_.out_rate, back_rate``) is
+    estimated by group, not by series: a series' own history of zeros says too little of it.
+    """
+    marked = _bare(panel)
+    # Under mask a marked day is silent; with no flag known, every other zero may be either.
+    marked[CENSORED] = (
+        days_apart(panel, series_index(panel), rules or DayRules(), past_only=False) > 0
+    )
+    marked[FLAG_KNOWN] = False
+    return DemandFilter(treatment="mask", hidden=True, **options).fit(marked)
+
+
 def detect(
     panel: pd.DataFrame,
     fitted: DemandFilter | None = None,
@@ -101,8 +139,8 @@ def detect(
     panel : pandas.DataFrame
         Validated.
     fitted : DemandFilter, optional
-        With hidden availability, fitted on these series; by default one is fitted to the panel,
-        with the days on which an item was not for sale left out.
+        With hidden availability, fitted on these series; by default :func:`fit_availability`
+        fits one.
     false_alarms : float
         Share of in-stock days **without sales** that may be called out, as the probabilities
         themselves expect it. Over all days the same calls would look far rarer.
@@ -152,11 +190,11 @@ def detect(
         )
     index = series_index(panel)
     apart = days_apart(panel, index, rules or DayRules(), past_only=online)
-    bare = panel.drop(columns=[c for c in OUTCOMES if c in panel.columns and c != Y])
+    bare = _bare(panel)
     # Online, a delisted item may come back the next day: its zeros go on speaking.
     silent = (apart > 0) & ~(online & (apart == DELISTED))
     if fitted is None:
-        fitted = _fit(bare, silent, n_jobs, seed)
+        fitted = fit_availability(panel, rules=rules, n_jobs=n_jobs, seed=seed)
     obs = fitted.observations(bare)
     obs = replace(
         obs,
@@ -245,11 +283,9 @@ def threshold_for(p_out: np.ndarray, false_alarms: float) -> float:
     return float(falling[allowed[-1]]) if len(allowed) else float(np.nextafter(1.0, 2.0))
 
 
-def _fit(bare: pd.DataFrame, silent: np.ndarray, n_jobs: int | None, seed: int) -> DemandFilter:
-    """Fit the filter with the days that are silent left out, the status of all others unknown."""
-    marked = bare.copy(deep=False)
-    marked[CENSORED], marked[FLAG_KNOWN] = silent, False
-    return DemandFilter(treatment="mask", hidden=True, n_jobs=n_jobs, seed=seed).fit(marked)
+def _bare(panel: pd.DataFrame) -> pd.DataFrame:
+    """Return keys, sales and what is known ahead: nothing that says what was in stock."""
+    return panel.drop(columns=[c for c in OUTCOMES if c in panel.columns and c != Y])
 
 
 def _ratio(part: float, whole: float) -> float:
