@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -85,7 +84,7 @@ class WorldSums:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with the percentile interval of its replicates; NaN where it is undefined."""
+    """A figure with the interval of its replicates; NaN where it is undefined."""
 
     value: float
     lo: float
@@ -133,11 +132,14 @@ def pool(worlds: Sequence[Mapping[str, np.ndarray]], name: str) -> np.ndarray:
 
 
 def ratio(top: np.ndarray, bottom: np.ndarray, *, confidence: float = 95) -> Estimate:
-    """Divide two pooled sums, with an interval; undefined where the divisor is not positive.
+    """Divide two pooled sums, with an interval; undefined where the divisor is not clearly positive.
 
-    A replicate whose divisor is not positive could stand for any ratio: it counts against both
-    ends, as one below the lower and above the upper, so that an interval is never narrower for
-    having lost it. An end that such replicates reach is infinite.
+    The interval holds every ratio r for which 0 lies in the percentile interval of top - r bottom:
+    Fieller's set (1954, "Some problems in interval estimation", Journal of the Royal Statistical
+    Society B 16), with replicates in the place of his normal and t. Where all replicates of the
+    divisor are positive, that is the percentile interval of their ratios. A replicate whose divisor
+    is not positive has no ratio; left out, it would make the interval too narrow, whereas top - r
+    bottom still says on which side of r it stands.
 
     Parameters
     ----------
@@ -146,14 +148,55 @@ def ratio(top: np.ndarray, bottom: np.ndarray, *, confidence: float = 95) -> Est
     confidence : float
         Percent.
 
+    Returns
+    -------
+    Estimate
+        NaN where the divisor is not positive, or so many of its replicates are not that Fieller's
+        set has no end: then any ratio would do. Without replicates a value with no interval.
+
+    Raises
+    ------
+    CivstatsError
+        If the sums differ in their number of replicates.
+
     Examples
     --------
     >>> ratio(np.array([1.0, 1.0, 1.0]), np.array([2.0, 2.0, 2.0]))
     Estimate(value=0.5, lo=0.5, hi=0.5)
+    >>> ratio(np.array([1.0, 1.0, 1.0]), np.array([2.0, 4.0, -1.0])).identified
+    False
     """
-    out = np.full(np.shape(top), np.nan)
-    np.divide(top, bottom, out=out, where=bottom > 0)
-    return _estimate(out, confidence)
+    (confidence,) = check_level(confidence)
+    x, y = np.asarray(top, dtype=float), np.asarray(bottom, dtype=float)
+    if x.shape != y.shape:
+        raise CivstatsError(
+            f"sums have shapes {x.shape} and {y.shape}; sum them under the same replicates"
+        )
+    if not y[0] > 0:
+        return Estimate(np.nan, np.nan, np.nan)
+    value = float(x[0] / y[0])
+    if len(x) == 1:
+        return Estimate(value, np.nan, np.nan)
+    # Less a hair, lest rounding ask for one replicate more than the share.
+    least = (100 - confidence) / 200 * (len(x) - 1) - 1e-9
+    lo, hi = _lower_end(x[1:], y[1:], least), -_lower_end(-x[1:], y[1:], least)
+    if not np.isfinite([lo, hi]).all():
+        return Estimate(np.nan, np.nan, np.nan)
+    return Estimate(value, lo, hi)
+
+
+def _lower_end(top: np.ndarray, bottom: np.ndarray, least: float) -> float:
+    """Return the least r for which `least` replicates have top - r bottom <= 0; -inf where any r will do."""
+    up, down = bottom > 0, bottom < 0
+    rises = np.sort(top[up] / bottom[up])
+    falls = np.sort(top[down] / bottom[down])
+    always = int(((bottom == 0) & (top <= 0)).sum())
+    if always + len(falls) >= least:
+        return -np.inf
+    # With r a replicate of positive divisor comes in at its own ratio, one of negative goes out.
+    left = len(falls) - np.searchsorted(falls, rises, side="left")
+    enough = always + left + np.arange(1, len(rises) + 1) >= least
+    return float(rises[np.argmax(enough)]) if enough.any() else np.inf
 
 
 def gap_closed(
@@ -180,7 +223,8 @@ def gap_closed(
     -------
     GapClosed
         NaN, and not identified, where the interval of loss_ignore - loss_oracle is not wholly above
-        zero: with nothing to win back, the share won back is noise over noise.
+        zero: with nothing to win back, the share won back is noise over noise. The interval of the
+        share is that of :func:`ratio`.
 
     Raises
     ------
@@ -208,21 +252,11 @@ def gap_closed(
 
 
 def _estimate(replicates: np.ndarray, confidence: float) -> Estimate:
-    """Percentile interval; undefined replicates count against both ends."""
+    """Percentile interval of a sum; without replicates there is none."""
     (confidence,) = check_level(confidence)
-    draws = replicates[1:]
     value = float(replicates[0])
-    if not np.isfinite(value) or not len(draws) or np.isnan(draws).all():
+    if len(replicates) == 1:
         return Estimate(value, np.nan, np.nan)
     tail = (1 - confidence / 100) / 2
-    unknown = np.isnan(draws)
-    # Infinite neighbours cannot be interpolated: the order statistic farther out is taken.
-    lo = _quantile(np.where(unknown, -np.inf, draws), tail, "lower")
-    hi = _quantile(np.where(unknown, np.inf, draws), 1 - tail, "higher")
-    return Estimate(value, lo, hi)
-
-
-def _quantile(draws: np.ndarray, probability: float, side: Literal["lower", "higher"]) -> float:
-    if np.isfinite(draws).all():
-        return float(np.quantile(draws, probability))
-    return float(np.quantile(draws, probability, method=side))
+    lo, hi = np.quantile(replicates[1:], [tail, 1 - tail])
+    return Estimate(value, float(lo), float(hi))
