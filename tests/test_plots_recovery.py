@@ -60,6 +60,31 @@ def test_the_title_speaks_of_the_worst_mechanism_at_the_rate():
     assert "45 %" in recovery(frame(), rate=0.45).alt
 
 
+def test_tick_labels_stand_apart_and_inside_the_figure():
+    plot = recovery(frame())
+    renderer = plot.figure.canvas.get_renderer()
+    width = plot.figure.bbox.width
+    for ax in plot.figure.axes:
+        labels = [t for t in ax.get_xticklabels() if t.get_text()]
+        assert [t.get_text() for t in labels] == ["0", "5", "15", "30", "45"]
+        boxes = [t.get_window_extent(renderer) for t in labels]
+        gaps = [b.x0 - a.x1 for a, b in itertools.pairwise(boxes)]
+        # A digit's width at least, so that two labels do not read as one number.
+        assert min(gaps) > 10
+        assert boxes[-1].x1 < min(ax.get_window_extent(renderer).x1, width)
+        assert ax.get_xlabel().endswith("%")
+
+
+def test_the_subtitle_says_how_many_worlds_the_bands_are_over():
+    def words(plot) -> str:
+        return " ".join(" ".join(t.get_text() for t in plot.figure.texts).split())
+
+    assert "of all worlds" in words(recovery(frame(), worlds=5))
+    assert "of the one world only" in words(recovery(frame(), worlds=1))
+    assert "of the one world only" in words(recovery_breaks(curves(), 0.0, {}, worlds=1))
+    assert "28-day" not in words(recovery(frame()))
+
+
 def test_one_mechanism_one_rate_and_no_zero_point_will_do():
     data = frame(("random",))
     assert len(recovery(data[data["rate"] == 0.3]).figure.axes) == 1

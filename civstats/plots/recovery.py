@@ -37,7 +37,7 @@ _LEFT, _GAP, _HEIGHT = 0.78, 0.28, 2.75
 
 
 @in_house_style
-def recovery(bias: pd.DataFrame, *, rate: float | None = None) -> Plot:
+def recovery(bias: pd.DataFrame, *, rate: float | None = None, worlds: int | None = None) -> Plot:
     """Draw bias against the share of stockout days: a panel per mechanism, a line per treatment.
 
     Parameters
@@ -48,6 +48,8 @@ def recovery(bias: pd.DataFrame, *, rate: float | None = None) -> Plot:
         ``none`` gives the points at rate 0 of every panel, for the oracle too.
     rate : float, optional
         The rate that the title speaks of; by default the one nearest to 0.3.
+    worlds : int, optional
+        How many worlds were pooled, for the subtitle.
 
     Returns
     -------
@@ -70,8 +72,8 @@ def recovery(bias: pd.DataFrame, *, rate: float | None = None) -> Plot:
     title, subtitle = (
         _title(bias, mechanisms, rate),
         (
-            "Bias of LightGBM's 28-day forecasts against true demand, by the share of days with a "
-            "stockout. Bands: 95 %, over series and days of all worlds."
+            "Bias of LightGBM's forecasts against true demand, by the share of days with a "
+            f"stockout. Bands: 95 %, over series and days {_of(worlds)}."
         ),
     )
     top = heading_height(title, subtitle)
@@ -173,6 +175,10 @@ def _title(bias: pd.DataFrame, mechanisms: list[str], rate: float | None) -> str
     return f"With {share} of days out of stock ({worst}), bias in percent is " + ", ".join(parts)
 
 
+def _of(worlds: int | None) -> str:
+    return "of the one world only" if worlds == 1 else "of all worlds"
+
+
 def _percent(share: float) -> str:
     # A line may break between a number and its sign.
     return number(float(share), percent=True, signed=True).removesuffix(" %")
@@ -184,6 +190,8 @@ def recovery_breaks(
     oracle: float,
     titles: dict[str, str],
     beside: dict[str, str] | None = None,
+    *,
+    worlds: int | None = None,
 ) -> Plot:
     """Draw the bias curve of every way in which the censored likelihood's assumptions fail.
 
@@ -197,6 +205,8 @@ def recovery_breaks(
         Panel title of each kind.
     beside : dict, optional
         Kinds that are drawn, dashed, in the panel of another: kind to that other.
+    worlds : int, optional
+        How many worlds were pooled, for the subtitle.
 
     Returns
     -------
@@ -220,7 +230,7 @@ def recovery_breaks(
     )
     subtitle = (
         "Bias against demand of LightGBM under censor. Grey line: the oracle. Bands: 95 %, over "
-        "series and days of all worlds. One scale for all panels."
+        f"series and days {_of(worlds)}. One scale for all panels."
     )
     n_columns = 3
     n_rows = -(-len(kinds) // n_columns)
