@@ -110,7 +110,7 @@ BREAKS: dict[str, Break] = {
         "demand twice, and the likelihood, which takes stock to be independent of demand given the "
         "covariates, recovers too much",
     ),
-    "part_day": Break(
+    "clock": Break(
         "Part-day outages flagged as sold out",
         "share of days with an outage",
         (0.05, 0.15, 0.30, 0.45),
@@ -118,7 +118,7 @@ BREAKS: dict[str, Break] = {
         "A shelf shut by the clock lost a share of the day, not the demand beyond a stock. Its sales "
         "as a bound make the days look like shelves that sold out",
     ),
-    "part_day_share": Break(
+    "clock_share": Break(
         "The same outages by their share of the day",
         "share of days with an outage",
         (0.05, 0.15, 0.30, 0.45),
@@ -127,6 +127,9 @@ BREAKS: dict[str, Break] = {
         "day's demand, which is the right one",
     ),
 }
+
+CLOCK = ("clock", "clock_share")
+"""Outages by the clock: their severity is the rate."""
 
 
 def broken(
@@ -148,9 +151,9 @@ def broken(
     if kind not in BREAKS:
         raise CivstatsError(f"kind must be one of {', '.join(BREAKS)}, but got {kind!r}")
     rng = np.random.default_rng([seed, 77])
-    if kind in ("part_day", "part_day_share"):
+    if kind in CLOCK:
         panel = simulate_stockouts(demand, mechanism="part_day", rate=severity, seed=seed)
-        if kind == "part_day_share":
+        if kind == "clock_share":
             return panel
         out = panel[IN_STOCK_SHARE] < 1
         return _reflagged(panel.drop(columns=IN_STOCK_SHARE), out.to_numpy())

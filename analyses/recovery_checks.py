@@ -11,6 +11,7 @@ from civstats.report import Report, interval_text
 
 BIAS_ROOM, GAP_LEAST = 0.02, 0.70
 """What the study holds LightGBM under censor to, by inventory at 30 %."""
+ONE_WORLD = "intervals are over its series and days only"
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,15 @@ class Found:
     breaks: pd.DataFrame
 
 
-def points(value: float) -> str:
+def points(value: float, digits: int = 1) -> str:
     """Write a difference of shares in percentage points."""
     if not np.isfinite(value):
         return "undefined"
-    return f"{100 * value:+.1f}".replace("-", "−")
+    return f"{100 * value:+.{digits}f}".replace("-", "−")
 
 
 def points_interval(value: float, lo: float, hi: float) -> str:
+    """Write a difference of shares in percentage points, with its interval."""
     text = points(value)
     return text if np.isnan(lo) else f"{text} ({points(lo)} to {points(hi)})"
 
@@ -46,19 +48,34 @@ def at(frame: pd.DataFrame, **wanted: object) -> pd.Series | None:
 
 
 def checks(report: Report, found: Found) -> None:
+    """Write the section of checks."""
     report.section("Checks")
+    rows = [*_inventory_checks(found), *_agreement_checks(found)]
+    one = bool(len(found.agreement)) and int(found.agreement["seeds"].min()) == 1
     report.text(
         "Statements that theory makes of these worlds, and what came out, whichever way it fell. "
-        "Agreement is judged by the t interval over worlds, which holds the luck of training too."
+        + (
+            f"There is one world: {ONE_WORLD}, and agreement is judged by them."
+            if one
+            else "Agreement is judged by the t interval over worlds, which holds the luck of "
+            "training too."
+        )
     )
-    rows = [*_inventory_checks(found), *_agreement_checks(found)]
     if rows:
         report.table(
-            pd.DataFrame(rows, columns=["statement", "found", "holds"]),
+            pd.DataFrame(rows, columns=["statement", "found (95 %)", "outcome"]),
             "Statements and findings.",
             name="checks",
             max_rows=40,
         )
+
+
+def by_world(row: pd.Series) -> str:
+    """Say how far worlds differ in the bias difference, or that there is one."""
+    if row["seeds"] == 1:
+        return "one world, so the interval is over its series and days only"
+    ends = (row["bias_difference_seed_min"], row["bias_difference_seed_max"])
+    return f"by world {points(ends[0])} to {points(ends[1])}"
 
 
 def _inventory_checks(found: Found) -> list[tuple[str, str, str]]:
@@ -70,26 +87,22 @@ def _inventory_checks(found: Found) -> list[tuple[str, str, str]]:
         )  # fmt: skip
         if row is None:
             continue
-        difference = row["bias_difference"]
-        seeds = (
-            f"; by world {points(row['bias_difference_seed_min'])} to "
-            f"{points(row['bias_difference_seed_max'])}"
-        )
-        ends = (row["bias_difference_lo"], row["bias_difference_hi"])
-        interval = points_interval(difference, *ends)
+        value, lo, hi = (row[f"bias_difference{end}"] for end in ("", "_lo", "_hi"))
         out.append(
             (
                 f"Inventory, 30 %: bias of censor within 2 points of the oracle's ({oracle})",
-                f"{interval} points{seeds}",
-                _within(difference, ends),
+                f"{points_interval(value, lo, hi)} points; {by_world(row)}",
+                within(value, lo, hi),
             )
         )
         text = interval_text([row["gap_closed"]], [row["lo"]], [row["hi"]], "percent")[0]
+        if row["seeds"] == 1:
+            text += "; one world"
         out.append(
             (
                 f"Inventory, 30 %: lower bound of the gap closed at least 70 % ({oracle})",
                 text,
-                _yes(row["lo"] >= GAP_LEAST),
+                _holds(row["lo"] >= GAP_LEAST),
             )
         )
     return out
@@ -98,31 +111,46 @@ def _inventory_checks(found: Found) -> list[tuple[str, str, str]]:
 def _agreement_checks(found: Found) -> list[tuple[str, str, str]]:
     out = []
     for row in found.agreement.itertuples():
-        name = (
-            "No stockouts" if row.mechanism == "none" else f"Whole days at random, {row.rate:.0%}"
-        )
-        worlds = f"; over worlds {points(row.worlds_lo)} to {points(row.worlds_hi)}"
+        name = "No stockouts"
+        if row.mechanism != "none":
+            name = f"Whole days at random, {100 * row.rate:g} %"
         # Between worlds, since the training's luck counts as noise; one world has no such interval.
-        one = np.isnan(row.worlds_lo)
-        inside = row.lo <= 0 <= row.hi if one else row.worlds_lo <= 0 <= row.worlds_hi
+        if row.seeds == 1:
+            inside = row.lo <= 0 <= row.hi
+            worlds = "one world"
+        else:
+            inside = row.worlds_lo <= 0 <= row.worlds_hi
+            worlds = f"over worlds {points(row.worlds_lo)} to {points(row.worlds_hi)}"
         out.append(
             (
-                f"{name.replace('%', ' %')}: bias of {row.difference} is nil within noise",
-                f"{points_interval(row.value, row.lo, row.hi)} points{worlds}",
-                _yes(inside),
+                f"{name}: bias of {row.difference} is nil within noise",
+                f"{points_interval(row.value, row.lo, row.hi)} points; {worlds}",
+                _holds(inside),
             )
         )
     return out
 
 
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"
+def _holds(holds: bool) -> str:
+    return "holds" if holds else "does not hold"
 
 
-def _within(value: float, ends: tuple[float, float]) -> str:
-    """Say whether a difference keeps within the room, and whether its interval does."""
-    if abs(value) > BIAS_ROOM:
-        return "no"
-    if max(abs(end) for end in ends) <= BIAS_ROOM:
-        return "yes, and so does its interval"
-    return "as a point estimate; its interval reaches further"
+def within(value: float, lo: float, hi: float) -> str:
+    """Say whether a difference of bias keeps within the room, and whether its interval does.
+
+    Examples
+    --------
+    >>> within(-0.01, -0.015, 0.0), within(-0.03, -0.04, -0.02)
+    ('holds, interval too', 'does not hold')
+    >>> within(-0.01, -0.024, 0.004)
+    'holds at the point estimate, its interval reaches −2.40 points'
+    """
+    if not abs(value) <= BIAS_ROOM:
+        return _holds(False)
+    if np.isnan([lo, hi]).any():
+        return "holds at the point estimate, without an interval"
+    # Two decimals, lest an end just outside read as one on the edge.
+    outside = [points(end, 2) for end in (lo, hi) if not abs(end) <= BIAS_ROOM]
+    if not outside:
+        return "holds, interval too"
+    return f"holds at the point estimate, its interval reaches {' and '.join(outside)} points"

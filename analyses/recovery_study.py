@@ -10,25 +10,20 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import pandas as pd
 import typer
-from recovery_breaks import BREAKS
+from recovery_breaks import BREAKS, broken
+from recovery_options import OneLine, check, percentages, refuse, words
 from recovery_worlds import GRID_MODELS, Key, Sums, Task, run_task
 from rich.console import Console
 
-from civstats.schema import CivstatsError, check_h
+from civstats.schema import CivstatsError
 
 if TYPE_CHECKING:
     from civstats.study import Study
 
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-SOURCES = ("synthetic", "m5")
-LEAST_HISTORY = 112
-"""Days before the first window, so that a booster has targets and its residuals."""
 
 
 def tasks_of(config: dict) -> list[Task]:
@@ -47,8 +42,6 @@ def load_base(config: dict) -> pd.DataFrame | None:
     """Load the panel whose sales are taken for demand; None for a synthetic world a seed."""
     if config["data"] == "synthetic":
         return None
-    if config["path"] is None:
-        raise CivstatsError("--data m5 needs --path: the Kaggle zip or the unzipped folder")
     from civstats.data.m5 import load_m5
 
     return load_m5(
@@ -58,6 +51,22 @@ def load_base(config: dict) -> pd.DataFrame | None:
         top=config["series"],
         last_days=config["days"],
     )
+
+
+def rehearse(config: dict, base: pd.DataFrame | None) -> None:
+    """Cut the first world's demand in every way once: what cannot be had is refused before any fit."""
+    from civstats.data.synthetic import make_panel
+    from civstats.stockouts.simulate import simulate_stockouts
+
+    demand = base
+    if demand is None:
+        demand = make_panel(n_series=config["series"], n_days=config["days"], seed=config["seed"])
+    for task in tasks_of(config | {"seeds": 1}):
+        if task.kind == "cell":
+            simulate_stockouts(demand, mechanism=task.mechanism, rate=task.rate, seed=task.seed)
+        elif task.kind == "break":
+            severity = BREAKS[task.mechanism].severities[0]
+            broken(demand, task.mechanism, severity, rate=task.rate, seed=task.seed)
 
 
 def work(
@@ -86,84 +95,32 @@ def work(
     return results
 
 
-def check(config: dict) -> None:
-    """Refuse wrong arguments before any work."""
-    from civstats.stockouts.simulate import MECHANISMS
-
-    if config["data"] not in SOURCES:
-        raise CivstatsError(f"--data must be {' or '.join(SOURCES)}, but got {config['data']!r}")
-    check_h(config["h"])
-    for name in ("seeds", "series", "days", "windows", "rounds", "rows", "origins", "boot", "jobs"):
-        if config[name] < 1:
-            raise CivstatsError(f"--{name} must be 1 or more, but got {config[name]}")
-    needed = config["windows"] * config["h"] + LEAST_HISTORY
-    if config["days"] < needed:
-        raise CivstatsError(
-            f"--days must be {needed} or more: {config['windows']} window(s) of {config['h']} days "
-            f"are scored, and {LEAST_HISTORY} days must come before them; got {config['days']}"
-        )
-    if not 0 < config["learning_rate"] <= 1:
-        raise CivstatsError(
-            f"--learning-rate must be above 0 and at most 1, but got {config['learning_rate']:g}"
-        )
-    if not config["rates"]:
-        raise CivstatsError("--rates must name at least one rate, in percent")
-    for option in ("rates", "break_rate"):
-        for rate in np.atleast_1d(config[option]):
-            if not 0 < rate < 1:
-                raise CivstatsError(
-                    f"--{option.replace('_', '-')} must lie above 0 and below 100 percent, but got "
-                    f"{100 * rate:g}"
-                )
-    for option, known in (("mechanisms", set(MECHANISMS)), ("models", set(GRID_MODELS))):
-        unknown = [x for x in config[option] if x not in known]
-        if unknown or not config[option]:
-            raise CivstatsError(
-                f"--{option} must be some of {', '.join(sorted(known))}, but got "
-                f"{', '.join(unknown) or 'none'}"
-            )
-
-
 def run(config: dict, out: Path) -> None:
     """Run the study and write its folder."""
     from civstats.study import Study, fingerprint
 
-    check(config)
+    config = check(config)
     study = Study(out, config)
     with study.stage("load"):
         base = load_base(config)
         if base is not None:
             study.facts["data_fingerprint"] = fingerprint(base)
-    with tempfile.TemporaryDirectory() as folder:
+        rehearse(config, base)
+    with tempfile.TemporaryDirectory(prefix="recovery-") as parts:
         with study.stage("fits"):
-            results = work(config, base, Path(folder))
+            results = work(config, base, Path(parts))
         with study.stage("report"):
-            publish(results, config, study)
-            merge_forecasts(Path(folder), study.folder / "forecasts.parquet")
+            publish(results, config, study, Path(parts))
     study.save_manifest()
     console.print(f"Report: {out / 'report.html'}")
 
 
-def merge_forecasts(folder: Path, path: Path) -> None:
-    """Write the tasks' forecasts as one file, a row group at a time."""
-    import pyarrow.parquet as pq
+def publish(results: dict[Key, list[Sums]], config: dict, study: Study, parts: Path) -> None:
+    """Write everything the study leaves, once all of it is known.
 
-    from civstats._io import atomic
-
-    texts = ["unique_id", "mechanism", "model", "treatment", "trained_on"]
-    with atomic(path) as temporary:
-        writer = None
-        for part in sorted(folder.glob("*.parquet")):
-            table = pq.read_table(part, read_dictionary=texts).replace_schema_metadata(None)
-            table = table.unify_dictionaries()
-            writer = writer or pq.ParquetWriter(temporary, table.schema, compression="zstd")
-            writer.write_table(table)
-        if writer is not None:
-            writer.close()
-
-
-def publish(results: dict[Key, list[Sums]], config: dict, study: Study) -> None:
-    """Write everything the study leaves, once all of it is known."""
+    `parts` holds the forecasts of the tasks.
+    """
+    from recovery_forecasts import merge_parts
     from recovery_report import Found, build
     from recovery_tables import (
         agreement_frame,
@@ -184,7 +141,8 @@ def publish(results: dict[Key, list[Sums]], config: dict, study: Study) -> None:
         breaks=break_frame(results),
     )
     report = build(found, config, study.stages)
-    study.folder.mkdir(parents=True, exist_ok=True)
+    # The big file first: what a full disk stops, it stops before anything else is there.
+    study.facts["forecasts"] = merge_parts(parts, study.folder / "forecasts.parquet")
     write_csv(found.scores, study.folder / "scores.csv")
     write_csv(found.recovery, study.folder / "recovery.csv")
     if len(found.breaks):
@@ -192,25 +150,19 @@ def publish(results: dict[Key, list[Sums]], config: dict, study: Study) -> None:
     report.write(study.folder)
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _rates(text: str) -> list[float]:
-    try:
-        return [float(word) / 100 for word in _words(text)]
-    except ValueError:
-        raise CivstatsError(f"rates must be numbers in percent, but got {text!r}") from None
-
-
-@app.command()
+@app.command(cls=OneLine)
 def main(
     data: Annotated[
         str, typer.Option(help="Whose demand the stockouts cut: synthetic or m5.")
     ] = "synthetic",
     path: Annotated[Path | None, typer.Option(help="M5: the Kaggle zip or folder.")] = None,
-    store: Annotated[str, typer.Option(help="M5: stores, comma-separated.")] = "CA_1",
-    department: Annotated[str, typer.Option(help="M5: departments, comma-separated.")] = "FOODS_3",
+    store: Annotated[
+        str | None, typer.Option(help="M5: stores, comma-separated; CA_1.", show_default=False)
+    ] = None,
+    department: Annotated[
+        str | None,
+        typer.Option(help="M5: departments, comma-separated; FOODS_3.", show_default=False),
+    ] = None,
     series: Annotated[int, typer.Option(help="Series; of M5 the best sellers.")] = 120,
     days: Annotated[int, typer.Option(help="Days, the scored ones included.")] = 900,
     h: Annotated[int, typer.Option(help="Days ahead.")] = 28,
@@ -243,15 +195,15 @@ def main(
         config = {
             "data": data,
             "path": None if path is None else str(path),
-            "store": _words(store),
-            "department": _words(department),
+            "store": words(store),
+            "department": words(department),
             "series": series,
             "days": days,
             "h": h,
             "windows": windows,
-            "mechanisms": _words(mechanisms),
-            "rates": _rates(rates),
-            "models": _words(models),
+            "mechanisms": words(mechanisms),
+            "rates": percentages("rates", rates),
+            "models": words(models),
             "breaks": breaks,
             "break_rate": break_rate / 100,
             "seeds": seeds,
@@ -265,8 +217,7 @@ def main(
         }
         run(config, out)
     except (CivstatsError, OSError) as error:
-        typer.echo("error: " + " ".join(str(error).split()), err=True)
-        raise typer.Exit(2) from None
+        refuse(str(error))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from recovery_breaks import BREAKS, broken
+from recovery_breaks import BREAKS, CLOCK, broken
+from recovery_forecasts import LEVELS, Ledger, interval_names
 
 from civstats.evaluation.intervals import expected_marginal_coverage
 from civstats.evaluation.recovery import WorldSums
@@ -30,7 +31,6 @@ from civstats.schema import (
     validate_panel,
 )
 
-LEVELS = (80, 95)
 GRID_MODELS = {
     "LightGBM": ("ignore", "mask", "censor"),
     "SeasonalWindowAverage": ("ignore", "mask"),
@@ -113,15 +113,10 @@ class Bench:
         ]
         scored = pd.concat(self.windows, ignore_index=True)
         lengths = [len(window) for window in self.windows]
-        self.rows = pd.DataFrame(
-            {
-                ID: scored[ID].astype(str),
-                DS: scored[DS].to_numpy(),
-                CUTOFF: np.repeat(np.array(self.cutoffs, dtype="datetime64[ns]"), lengths),
-                DEMAND: scored[held].to_numpy(dtype=np.float32),
-            }
-        )
-        self.kept: list[pd.DataFrame] = []
+        rows = scored[[ID, DS]].assign(**{CUTOFF: pd.DatetimeIndex(self.cutoffs).repeat(lengths)})
+        kept = {DEMAND: held, DEMAND_MEAN: DEMAND_MEAN}
+        rows = rows.assign(**{k: scored[c] for k, c in kept.items() if c in scored.columns})
+        self.ledger = Ledger(rows, seed)
         self.actual = scored[held].to_numpy(dtype=float)
         self.mean = None
         if DEMAND_MEAN in demand.columns:
@@ -135,13 +130,16 @@ class Bench:
     def fit(
         self,
         panel: pd.DataFrame,
-        model: str,
-        treatment: str,
+        key: Key,
         *,
-        oracle: bool = False,
         dispersion: float | None = None,
+        rate: float | None = None,
     ) -> tuple[Sums, float | None]:
-        """Fit on the history of `panel`, forecast, and sum; also the dispersion it settled on."""
+        """Fit on the history of `panel`, forecast, and sum; also the dispersion it settled on.
+
+        The forecasts go into the ledger; `rate` is that of a break, whose key has the severity.
+        """
+        mechanism, severity, model, treatment, trained_on = key
         params: dict[str, Any] = {"treatment": treatment}
         if model == "LightGBM":
             params |= {
@@ -154,6 +152,7 @@ class Bench:
                 "seed": self.seed,
                 "dispersion": dispersion,
             }
+        oracle = trained_on == "oracle_lags"
         made = OracleLags(self.truth, **params) if oracle else make_forecaster(model, **params)
         parts: list[dict[str, np.ndarray]] = []
         for k, (cutoff, window) in enumerate(zip(self.cutoffs, self.windows, strict=True)):
@@ -163,22 +162,21 @@ class Bench:
             forecast = made.predict(future, level=LEVELS, n_paths=0, seed=self.seed)
             parts.append(_columns(forecast, window))
         merged = {c: np.concatenate([part[c] for part in parts]) for c in parts[0]}
-        self.last = merged
-        return self.score(merged), getattr(made, "dispersion_", None)
-
-    def keep(self, key: Key) -> None:
-        """Keep the forecasts of the last fit for the study's folder, under its key."""
-        named = dict(
-            zip(("mechanism", "rate", "model", "treatment", "trained_on"), key, strict=True)
-        )
-        values = {
-            column: self.last[column].astype(np.float32)
-            for column in (
-                "mean",
-                *(f"{end}_{level}" for level in LEVELS for end in ("low", "high")),
-            )
+        named = {
+            "mechanism": mechanism,
+            "rate": severity if rate is None else rate,
+            "severity": np.nan if rate is None else severity,
+            "model": model,
+            "treatment": treatment,
+            "trained_on": trained_on,
         }
-        self.kept.append(self.rows.assign(seed=np.int32(self.seed), **named, **values))
+        ends = {
+            name: merged[f"{end}_{level}"]
+            for level in LEVELS
+            for end, name in zip(("low", "high"), interval_names(level), strict=True)
+        }
+        self.ledger.add(panel, named, {"mean": merged["mean"], **ends})
+        return self.score(merged), getattr(made, "dispersion_", None)
 
     def score(self, forecast: dict[str, np.ndarray]) -> Sums:
         """Sum squared errors, errors and coverage of one forecast under the bootstrap weights."""
@@ -237,19 +235,28 @@ def run_task(
     bench = Bench(demand, config, task.seed)
     out = {"none": _none, "cell": _cell, "break": _break}[task.kind](bench, demand, task, config)
     if folder is not None:
-        name = f"{task.seed:06d}-{task.kind}-{task.mechanism}-{task.rate:g}.parquet"
-        pd.concat(bench.kept, ignore_index=True).to_parquet(folder / name, index=False)
+        name = f"{task.seed:012d}-{task.kind}-{task.mechanism}-{task.rate:g}.parquet"
+        bench.ledger.write(folder / name)
     return out
 
 
 def _none(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict[Key, Sums]:
     panel = validate_panel(demand.assign(**{CENSORED: False}))
+    keys = [("none", 0.0, m, t, "sales") for m in config["models"] for t in GRID_MODELS[m]]
+    return {key: bench.fit(panel, key)[0] for key in keys}
+
+
+def _cell(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict[Key, Sums]:
+    from civstats.stockouts.simulate import simulate_stockouts
+
+    panel = simulate_stockouts(demand, mechanism=task.mechanism, rate=task.rate, seed=task.seed)
     out: dict[Key, Sums] = {}
     for model in config["models"]:
         for treatment in GRID_MODELS[model]:
-            key = (task.mechanism, task.rate, model, treatment, "sales")
-            out[key] = bench.fit(panel, model, treatment)[0]
-            bench.keep(key)
+            key = (task.mechanism, task.rate, model, treatment)
+            out[*key, "sales"] = bench.fit(panel, (*key, "sales"))[0]
+            if model == "LightGBM" and treatment != "ignore":
+                out[*key, "oracle_lags"] = bench.fit(panel, (*key, "oracle_lags"))[0]
     return out
 
 
@@ -261,26 +268,9 @@ def _break(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict
         given = None
         if task.mechanism == "dispersion" and severity != 1.0:
             given = severity * settled
-        sums, found = bench.fit(panel, "LightGBM", "censor", dispersion=given)
+        key = (task.mechanism, severity, "LightGBM", "censor", "sales")
+        rate = severity if task.mechanism in CLOCK else task.rate
+        out[key], found = bench.fit(panel, key, dispersion=given, rate=rate)
         # The estimate stands first among the severities; the others are multiples of it.
         settled = found if settled is None else settled
-        key = (task.mechanism, severity, "LightGBM", "censor", "sales")
-        out[key] = sums
-        bench.keep(key)
-    return out
-
-
-def _cell(bench: Bench, demand: pd.DataFrame, task: Task, config: dict) -> dict[Key, Sums]:
-    from civstats.stockouts.simulate import simulate_stockouts
-
-    panel = simulate_stockouts(demand, mechanism=task.mechanism, rate=task.rate, seed=task.seed)
-    out: dict[Key, Sums] = {}
-    for model in config["models"]:
-        for treatment in GRID_MODELS[model]:
-            key = (task.mechanism, task.rate, model, treatment)
-            out[*key, "sales"] = bench.fit(panel, model, treatment)[0]
-            bench.keep((*key, "sales"))
-            if model == "LightGBM" and treatment != "ignore":
-                out[*key, "oracle_lags"] = bench.fit(panel, model, treatment, oracle=True)[0]
-                bench.keep((*key, "oracle_lags"))
     return out
