@@ -78,7 +78,7 @@ BREAKS: dict[str, Break] = {
         (0.0, 0.05, 0.10, 0.20),
         _percent,
         "An unflagged stockout is a day of low demand to any method, as every stockout is to "
-        "*ignore*: the forecast slides towards that of *ignore* in proportion",
+        "*ignore*: the forecast slides towards that of *ignore*, and faster than in proportion",
     ),
     "false": Break(
         "In-stock days with a flag",

@@ -105,8 +105,10 @@ def breaks(report: Report, found: Found, seeds: int) -> None:
     report.text(
         "The censored likelihood is right if its assumptions are: the flags, the recorded sales of a "
         "stockout day, the family and its dispersion, and a stock that tells nothing of demand "
-        "beyond the covariates. Each is violated in turn, a little and a lot, in worlds that are "
-        "otherwise those of the inventory mechanism. The column `stock` itself is not read: without "
+        "beyond the covariates. Each is violated in turn, a little and a lot: flags, sales and dispersion "
+        "in worlds that are otherwise those of the inventory mechanism; the buyer who knows more and "
+        "the shelf shut by the clock have stockouts of their own, on days at random, so that their "
+        "curves do not start from the others' first point. The column `stock` itself is not read: without "
         "it, forecasts are the same to the last bit."
     )
     report.figure(

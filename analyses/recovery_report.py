@@ -169,8 +169,9 @@ def _limits(report: Report, config: dict) -> None:
     report.section("Limits")
     one = config["seeds"] == 1
     text = [
-        "- Some months of forecasts a world: what its series share in them (the drift of levels) is "
-        "in every bias, the oracle's included. Differences from the oracle are free of it.",
+        "- LightGBM itself is biased in these months, without any stockout and with demand known (the "
+        "rows without stockouts, and the oracle's): its trees are few, its learning rate is that of a "
+        "quick study, and levels drift after the fit. Differences from the oracle are free of it.",
         "- The squared error is that of the few best sellers of a world, whose levels drift: the "
         "losses of single worlds differ by factors.",
         "- Intervals resample series and weeks within the worlds, not the training: the luck of a "

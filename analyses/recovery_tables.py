@@ -94,6 +94,17 @@ def score_frame(results: Results) -> pd.DataFrame:
     return pd.DataFrame(records, columns=["mechanism", "rate", "trained_on", *SCORES])
 
 
+def over_worlds(by_seed: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % t interval of a mean over worlds; NaN for one world."""
+    from scipy import stats
+
+    if len(by_seed) < 2:
+        return np.nan, np.nan
+    error = np.std(by_seed, ddof=1) / np.sqrt(len(by_seed))
+    half = float(stats.t.ppf(0.975, len(by_seed) - 1) * error)
+    return float(np.mean(by_seed)) - half, float(np.mean(by_seed)) + half
+
+
 def recovery_frame(results: Results) -> pd.DataFrame:
     """Return the gap closed by every treatment but ``ignore``, against both oracles."""
     found = Pooled(results)
@@ -111,6 +122,13 @@ def recovery_frame(results: Results) -> pd.DataFrame:
             n = found.sum("n", *mine)[0]
             gap = gap_closed(*losses)
             bias, by_seed = found.bias_difference(mine, best)
+            low, high = over_worlds(by_seed)
+            shares = [
+                float((a["loss"][0] - b["loss"][0]) / (a["loss"][0] - c["loss"][0]))
+                for a, b, c in zip(
+                    *(found.worlds(*k) or () for k in (ignore, mine, best)), strict=True
+                )
+            ]
             records.append(
                 {
                     "mechanism": mechanism,
@@ -134,8 +152,12 @@ def recovery_frame(results: Results) -> pd.DataFrame:
                     "bias_difference": bias.value,
                     "bias_difference_lo": bias.lo,
                     "bias_difference_hi": bias.hi,
+                    "bias_difference_worlds_lo": low,
+                    "bias_difference_worlds_hi": high,
                     "bias_difference_seed_min": min(by_seed),
                     "bias_difference_seed_max": max(by_seed),
+                    "gap_closed_seed_min": min(shares),
+                    "gap_closed_seed_max": max(shares),
                 }
             )
     return pd.DataFrame(records)
@@ -147,8 +169,6 @@ def agreement_frame(results: Results) -> pd.DataFrame:
     `lo` and `hi` resample series and days within the worlds; `worlds_lo` and `worlds_hi` are a t
     interval over seeds, which also holds the luck of each world's training.
     """
-    from scipy import stats
-
     found = Pooled(results)
     pairs = [("none", 0.0, "mask", "ignore"), ("none", 0.0, "censor", "ignore")]
     rates = sorted({k[1] for k in results if k[0] == "random"})
@@ -159,11 +179,7 @@ def agreement_frame(results: Results) -> pd.DataFrame:
         if not (found.has(*first) and found.has(*second)):
             continue
         value, by_seed = found.bias_difference(first, second)
-        half = np.nan
-        if len(by_seed) > 1:
-            error = np.std(by_seed, ddof=1) / np.sqrt(len(by_seed))
-            half = float(stats.t.ppf(0.975, len(by_seed) - 1) * error)
-        middle = float(np.mean(by_seed))
+        low, high = over_worlds(by_seed)
         records.append(
             {
                 "mechanism": mechanism,
@@ -173,8 +189,8 @@ def agreement_frame(results: Results) -> pd.DataFrame:
                 "value": value.value,
                 "lo": value.lo,
                 "hi": value.hi,
-                "worlds_lo": middle - half,
-                "worlds_hi": middle + half,
+                "worlds_lo": low,
+                "worlds_hi": high,
             }
         )
     return pd.DataFrame(records)

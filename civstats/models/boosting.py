@@ -15,6 +15,7 @@ from civstats.models._design import Design, KnownTable
 from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster, register
 from civstats.schema import (
+    CENSORED,
     DS,
     ID,
     CivstatsError,
@@ -170,6 +171,10 @@ class LightGBM(Forecaster):
                 f"dispersion must be positive and goes with treatment 'censor', but got "
                 f"{dispersion!r} with {treatment!r}"
             )
+        if zero_inflated and treatment != "censor":
+            raise CivstatsError(
+                f"zero_inflated goes with treatment 'censor', but got {treatment!r}"
+            )
         if treatment == "censor" and target == "week_sum":
             raise CivstatsError(
                 "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact "
@@ -205,6 +210,12 @@ class LightGBM(Forecaster):
                 raise PanelError(
                     f"{self.name} under censor needs whole units: {odd} row(s) with fractional "
                     f"sales; rescale {Y}, or use treatment ignore or mask"
+                )
+            if CENSORED in panel.columns and panel[CENSORED].all():
+                raise ForecastError(
+                    f"{self.name} under censor: all {len(panel)} row(s) are censored, and bounds "
+                    "alone have no finite demand that fits them best; check the flags, or give a "
+                    "history with days in stock"
                 )
         rng = np.random.default_rng(self.seed)
         n = self._admit_history(panel)

@@ -61,7 +61,12 @@ def sums(loss: float, error: float, spread: float) -> dict[str, np.ndarray]:
 
 
 def document(
-    folder: Path, seeds: int, error: float = -1.5, spread: float = 1.0, **changed: object
+    folder: Path,
+    seeds: int,
+    error: float = -1.5,
+    spread: float = 1.0,
+    apart: float = 0.0,
+    **changed: object,
 ) -> str:
     from recovery_checks import Found
     from recovery_report import build
@@ -78,7 +83,10 @@ def document(
     for treatment, found in losses.items():
         results["none", 0.0, "LightGBM", treatment, "sales"] = [sums(1, 0, 0)] * seeds
         for cell in (("inventory", 0.3), ("random", 0.15)):
-            results[*cell, "LightGBM", treatment, "sales"] = [sums(*found)] * seeds
+            worlds = [sums(*found)] * seeds
+            if apart and treatment == "censor":
+                worlds = [sums(2, error + s * apart, spread) for s in (-1, 1)]
+            results[*cell, "LightGBM", treatment, "sales"] = worlds
             if treatment != "ignore":
                 results[*cell, "LightGBM", treatment, "oracle_lags"] = [sums(1, 0, 0)] * seeds
     found = Found(
@@ -95,9 +103,16 @@ def document(
 def test_a_point_inside_and_an_interval_outside_are_told_apart(tmp_path):
     text = document(tmp_path, 2)
     line = next(x for x in text.splitlines() if "within 2 points" in x and "same lags" in x)
-    assert "−1.5 (−2.5 to −0.5) points; by world −1.5 to −1.5" in line
+    assert (
+        "−1.5 (−2.5 to −0.5) points; over worlds −1.5 to −1.5, single worlds −1.5 to −1.5" in line
+    )
     assert line.endswith("| holds at the point estimate, its interval reaches −2.50 points |")
     assert "holds, interval too" in document(tmp_path, 2, spread=0.1)
+    # Worlds that differ widen it, however narrow the interval within them is.
+    far = document(tmp_path, 2, spread=0.1, apart=1.0)
+    line = next(x for x in far.splitlines() if "within 2 points" in x and "same lags" in x)
+    assert "over worlds −14.2 to +11.2, single worlds −2.5 to −0.5" in line
+    assert "holds at the point estimate" in line
     line = next(x for x in document(tmp_path, 2, error=-3).splitlines() if "within 2 points" in x)
     assert "does not hold" in line
 

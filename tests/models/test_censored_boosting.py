@@ -12,7 +12,7 @@ from civstats.features.history import history_features, sales_grid
 from civstats.models import make_forecaster
 from civstats.models._censored_boosting import CensoredObjective, Given, Observed, Shape, start
 from civstats.models.boosting import LightGBM
-from civstats.schema import DS, OUTCOMES, CivstatsError, validate_panel
+from civstats.schema import DS, OUTCOMES, CivstatsError, ForecastError, validate_panel
 from civstats.stockouts.simulate import simulate_stockouts
 
 
@@ -161,6 +161,14 @@ def test_a_dispersion_can_be_given(world):
     # The heavier the assumed tail beyond a bound, the more demand is taken to lie there.
     shifts = [m._model.shift for m in (poisson, free, wild)]
     assert shifts == sorted(shifts)
+
+
+def test_bounds_alone_are_refused(world):
+    flagged = validate_panel(world.assign(is_censored=True))
+    with pytest.raises(ForecastError, match=r"all \d+ row\(s\) are censored"):
+        LightGBM(treatment="censor", n_rounds=5).fit(flagged)
+    with pytest.raises(CivstatsError, match="zero_inflated goes with treatment 'censor'"):
+        LightGBM(treatment="mask", zero_inflated=True)
 
 
 def test_zero_inflation_is_an_option_that_enters_the_mean(world):
