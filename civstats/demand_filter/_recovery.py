@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from civstats.demand_filter.layout import EXACT, SILENT, UNKNOWN, Observations
+from civstats.demand_filter.grid import Grid
+from civstats.demand_filter.layout import EXACT, SILENT, UNKNOWN, Observations, observations
+from civstats.demand_filter.model import DemandFilter
 from civstats.demand_filter.parameters import COUNTS, FAMILIES, FilterParameters
 from civstats.demand_filter.passes import smooth_levels
 from civstats.demand_filter.posteriors import SeriesPosterior, visit_posteriors
+from civstats.demand_filter.state import State
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,13 @@ def band_probabilities(level: tuple[float, ...]) -> np.ndarray:
     return np.array(ends, dtype=float)
 
 
+def own_days(fitted: DemandFilter, part: pd.DataFrame, obs: Observations) -> Observations:
+    """Return what each day says of its own demand, whatever the level may learn from it."""
+    if fitted.treatment != "mask":
+        return obs
+    return observations(part, "censor", obs.offset, hidden=fitted.hidden)
+
+
 def falls_short(obs: Observations, day: Observations, *, hidden: bool) -> np.ndarray:
     """Mark the rows on which demand may differ from sales, shape (n_rows,)."""
     short = day.kind != EXACT
@@ -95,6 +106,10 @@ def recover_rows(
     level: tuple[float, ...],
     out: Recovered,
     n_jobs: int | None,
+    *,
+    offset_variance: np.ndarray | None = None,
+    state: State | None = None,
+    grid: Grid | None = None,
 ) -> np.ndarray:
     """Fill the columns of some series; return which rows may fall short of demand.
 
@@ -104,19 +119,28 @@ def recover_rows(
         What the level is learned from.
     day : Observations
         What each day says of its own demand; the same rows.
+    offset_variance : numpy.ndarray, shape (n_rows,), optional
+        Widens the bands of the level.
+    state, grid : State and Grid, optional
+        To go on from, and the grid to do it on.
     """
     from civstats.demand_filter._recovery_kernels import recover_continuous, recover_counts
 
     probs = band_probabilities(level)
-    levels = smooth_levels(obs, params, quantiles=probs, dtype=np.float32, n_jobs=n_jobs)
+    levels = smooth_levels(
+        obs, params, quantiles=probs, dtype=np.float32, n_jobs=n_jobs, state=state, grid=grid
+    )
     filtered, smoothed = levels.filtered, levels.smoothed
     assert filtered is not None
     assert smoothed is not None
     out.level_filtered[:] = mean_of(filtered.rate, obs.offset, params, obs.lengths)
     out.level_smoothed[:] = mean_of(smoothed.rate, obs.offset, params, obs.lengths)
     if levels.quantiles is not None:
+        wider = 1.0
+        if offset_variance is not None:
+            wider = np.sqrt(1 + offset_variance / np.maximum(np.square(smoothed.sd), 1e-12))
         for k in range(len(probs)):
-            point = levels.quantiles[:, k]
+            point = smoothed.mean + wider * (levels.quantiles[:, k] - smoothed.mean)
             rate = np.exp(point) if params.log_link else point
             out.level_band[k] = mean_of(rate, obs.offset, params, obs.lengths)
     if out.p_out is not None and smoothed.p_out is not None:
@@ -148,5 +172,5 @@ def recover_rows(
         out.demand_band[order[:, None], rows] = quantile.T
 
     if short.any():
-        visit_posteriors(obs, params, one, keep=short, n_jobs=n_jobs)
+        visit_posteriors(obs, params, one, keep=short, n_jobs=n_jobs, state=state, grid=levels.grid)
     return short

@@ -71,6 +71,7 @@ def draw_demand(
     obs: Observations,
     day: Observations,
     params: list[FilterParameters],
+    moves: list[np.ndarray],
     keep: np.ndarray,
     n: int,
     seed: int,
@@ -86,18 +87,26 @@ def draw_demand(
         What each day says of its own demand; the same rows.
     params : list of FilterParameters
         Parameter draws, which share the samples evenly: the first sample is of the first.
+    moves : list of numpy.ndarray
+        What goes with each parameter draw on top of the offsets.
     keep : numpy.ndarray of bool, shape (n_rows,)
     seed : int
         A series' draws depend on it and on the series' name.
     """
     out = np.empty((int(keep.sum()), n), dtype=np.float32)
     slots = np.r_[0, np.cumsum(keep)]
-    for k, drawn in enumerate(params):
+    for k, (drawn, move) in enumerate(zip(params, moves, strict=True)):
         columns = np.arange(k, n, len(params))
         if not len(columns):
             break
+        offset = obs.offset + move
         paths = sample_levels(
-            obs, drawn, len(columns), entropy_of(seed, k, 0), keep=keep, n_jobs=n_jobs
+            obs.with_offset(offset),
+            drawn,
+            len(columns),
+            entropy_of(seed, k, 0),
+            keep=keep,
+            n_jobs=n_jobs,
         )
         keys = _keys(entropy_of(seed, k, 1), obs.ids)
         for i in range(obs.n_series):
@@ -107,7 +116,13 @@ def draw_demand(
             rng = np.random.default_rng(keys[i])
             gone = None if paths.out is None else paths.out[at]
             out[at, columns] = _one(
-                day, paths.rows[at], paths.levels[at].astype(float), gone, drawn.take([i]), rng
+                day,
+                offset,
+                paths.rows[at],
+                paths.levels[at].astype(float),
+                gone,
+                drawn.take([i]),
+                rng,
             )
     return out
 
@@ -126,6 +141,7 @@ def family_of(params: FilterParameters) -> CountFamily | Normal:
 
 def _one(
     day: Observations,
+    offset: np.ndarray,
     rows: np.ndarray,
     levels: np.ndarray,
     gone: np.ndarray | None,
@@ -134,7 +150,7 @@ def _one(
 ) -> np.ndarray:
     """Draw the days of one series, shape (n_rows, n)."""
     y, kind = day.y[rows][:, None], day.kind[rows][:, None]
-    eta = levels + day.offset[rows][:, None]
+    eta = levels + offset[rows][:, None]
     family = family_of(params)
     count = params.family in COUNTS
     bound = (kind == BOUND) & ((y > 0) | (params.family == "normal"))

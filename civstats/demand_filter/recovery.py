@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.demand_filter._recovery import Recovered, recover_rows
+from civstats.demand_filter._offset_error import offset_departures, offset_variance
+from civstats.demand_filter._recovery import Recovered, own_days, recover_rows
 from civstats.demand_filter._recovery_draws import draw_demand, draw_parameters
-from civstats.demand_filter.layout import BOUND, SILENT, Observations, observations
+from civstats.demand_filter.layout import BOUND, SILENT
 from civstats.demand_filter.model import DemandFilter
 from civstats.schema import (
     DS,
@@ -238,7 +239,8 @@ def recover(
     n_draws : int
         Joint draws on stockout days; they take 4 bytes a day and draw.
     parameter_draws : int
-        Draws of the hyperparameters that the samples share; 1 takes the estimates as given.
+        Draws of the hyperparameters and of the offsets' coefficients that the samples share; 1
+        takes the estimates as given.
     seed : int
         A series' draws depend on it and on the series' name.
     n_jobs : int, optional
@@ -255,6 +257,10 @@ def recover(
 
     Notes
     -----
+    The level's bands hold the error of the offsets' coefficients, to first order and as the pooled
+    regression sees it (levels known), not that of the hyperparameters, which is small where a group
+    has some dozens of series.
+
     A day in stock for a share s of its hours: the likelihood takes its sales as negative binomial
     with mean mu s and the same dispersion, which is to say that one gamma factor holds for the
     whole day. The rest is then negative binomial with mean mu (1 - s)(a + y) / (a + mu s) and
@@ -298,22 +304,26 @@ def recover(
         start, end = int(index.starts[first]), int(index.ends[last - 1])
         part = panel.iloc[start:end]
         obs = fitted.observations(part)
-        day = _own_days(fitted, part, obs)
+        day = own_days(fitted, part, obs)
         params = fitted.parameters_of(obs.ids)
-        needs = recover_rows(obs, day, params, level, found.rows(start, end), n_jobs)
+        needs = recover_rows(
+            obs, day, params, level, found.rows(start, end), n_jobs,
+            offset_variance=offset_variance(fitted, part) if level else None,
+        )  # fmt: skip
         says = (obs.kind != SILENT) & ~(
             (obs.kind == BOUND) & (obs.y <= 0) & (params.family != "normal")
         )
         informed[first:last] = np.add.reduceat(says, obs.starts) > 0
         if n_draws:
-            drawn = [params]
+            drawn, moves = [params], [np.zeros(1)]
             if parameter_draws > 1:
                 member = fitted.groups_.of_series[fitted.ids_.get_indexer(obs.ids)]
                 drawn = draw_parameters(
                     params, obs.ids, fitted.groups_, member, fitted.estimates_,
                     min(parameter_draws, n_draws), seed,
                 )  # fmt: skip
-            samples.append(draw_demand(obs, day, drawn, needs, n_draws, seed, n_jobs))
+                moves = offset_departures(fitted, part, len(drawn), seed)
+            samples.append(draw_demand(obs, day, drawn, moves, needs, n_draws, seed, n_jobs))
     statics = panel[[c for c in STATIC if c in panel.columns]].iloc[index.starts]
     return Recovery(
         _frame(panel, found, np.repeat(informed, index.lengths), level),
@@ -324,13 +334,6 @@ def recover(
         np.concatenate(samples) if n_draws else None,
         statics.set_axis(index.ids),
     )
-
-
-def _own_days(fitted: DemandFilter, part: pd.DataFrame, obs: Observations) -> Observations:
-    """Return what each day says of its own demand, whatever the level may learn from it."""
-    if fitted.treatment != "mask":
-        return obs
-    return observations(part, "censor", obs.offset, hidden=fitted.hidden)
 
 
 def _chunks(lengths: np.ndarray) -> list[tuple[int, int]]:

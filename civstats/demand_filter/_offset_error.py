@@ -1,0 +1,93 @@
+"""How far the offsets may be off: the covariance of their coefficients, by group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from civstats.demand_filter.model import DemandFilter
+from civstats.schema import ID
+
+_CHUNK = 200_000
+
+
+@dataclass(frozen=True)
+class KeptRegression:
+    """What is kept of the last pooled regression in a stored posterior."""
+
+    normalized_cov_params: np.ndarray
+
+
+def offset_covariance(fitted: DemandFilter) -> np.ndarray | None:
+    """Return the covariance of every group's coefficients, shape (n_groups, k, k).
+
+    That of the last weighted regression, whose weights are the information of the days with their
+    levels known. A group's own data count by its share of the series, and its departure from the
+    pool has the estimated spread. None where there is no regression.
+    """
+    result = getattr(fitted.coefficients_, "result", None) if fitted.offsets else None
+    if result is None:
+        return None
+    pool = np.asarray(result.normalized_cov_params, dtype=float)
+    n_groups = len(fitted.groups_.names)
+    if n_groups == 1:
+        return pool[None]
+    data = np.linalg.inv(pool) - np.diag(1 / np.square(fitted.design_.prior_sd))
+    spread = np.diag(np.square(np.maximum(fitted.coefficients_.between_sd, 1e-3)))
+    before = np.linalg.inv(pool + spread)
+    share = np.bincount(fitted.groups_.of_series, minlength=n_groups) / len(
+        fitted.groups_.of_series
+    )
+    return np.stack([np.linalg.inv(s * data + before) for s in share])
+
+
+def offset_variance(fitted: DemandFilter, rows: pd.DataFrame) -> np.ndarray | None:
+    """Return the variance of the offset of each row, shape (n_rows,)."""
+    covariance = offset_covariance(fitted)
+    if covariance is None:
+        return None
+    out = np.empty(len(rows))
+    for part, z, group in _pieces(fitted, rows):
+        for g in np.unique(group):
+            mine = group == g
+            out[part][mine] = np.einsum("ij,jk,ik->i", z[mine], covariance[g], z[mine])
+    return out
+
+
+def offset_departures(
+    fitted: DemandFilter, rows: pd.DataFrame, n: int, seed: int
+) -> list[np.ndarray]:
+    """Draw n departures of all offsets, each of shape (n_rows,); shared by all rows of a group.
+
+    The same departure for a group whatever rows are asked for.
+    """
+    covariance = offset_covariance(fitted)
+    if covariance is None:
+        return [np.zeros(len(rows))] * n
+    draws = []
+    for g in range(len(covariance)):
+        rng = np.random.default_rng([seed, g])
+        zero = np.zeros(len(covariance[g]))
+        draws.append(rng.multivariate_normal(zero, covariance[g], size=n, method="eigh"))
+    out = np.empty((n, len(rows)), dtype=np.float32)
+    for part, z, group in _pieces(fitted, rows):
+        for g in np.unique(group):
+            mine = group == g
+            out[:, part.start + np.flatnonzero(mine)] = draws[g] @ z[mine].T
+    return list(out)
+
+
+def _pieces(
+    fitted: DemandFilter, rows: pd.DataFrame
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield slices of the rows, their regressors and groups."""
+    ids = rows[ID]
+    at = fitted.ids_.get_indexer(pd.Index(ids.cat.categories.astype(object)))
+    group = np.where(at >= 0, fitted.groups_.of_series[at], -1)[ids.cat.codes.to_numpy()]
+    for start in range(0, len(rows), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        z = fitted.design_.matrix(rows.iloc[part]).astype(np.float64)
+        yield part, z, group[part]
