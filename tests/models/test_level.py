@@ -390,3 +390,21 @@ def test_options_that_do_not_go_together_are_refused() -> None:
     for wrong in (-1, 1.5, True):
         with pytest.raises(CivstatsError, match="parameter_draws must be"):
             LocalLevel(parameter_draws=wrong)
+
+
+def test_flagged_stockouts_may_be_apart_from_the_hidden_state() -> None:
+    """Long outages that are flagged: with `flags_apart` they are none of the hidden state's."""
+    sales = {k: np.where(np.arange(300) % 30 < 12, 0, y + 4) for k, y in _walks(8).items()}
+    panel = _panel(sales)
+    panel[CENSORED] = np.arange(len(panel)) % 300 % 30 < 12
+    history = _until(panel, 280)
+    mean = {}
+    for apart in (False, True):
+        model = LocalLevel(
+            **QUICK, treatment="censor", harmonics=0, hidden=True, sales=True, flags_apart=apart
+        )
+        forecast = model.fit(history).predict(_future(history, 20), n_paths=0)
+        mean[apart] = forecast.frame[forecast.name].mean()
+    sold = history.loc[~history[CENSORED], Y].mean()
+    assert mean[True] == pytest.approx(sold, rel=0.15)
+    assert mean[False] < 0.85 * mean[True]
