@@ -46,7 +46,7 @@ def build(shown: Shown, config: dict, stages: dict) -> Report:
     own_bar(report, shown)
     mechanisms(report, shown)
     if shown.excess is not None:
-        excess(report, shown.excess)
+        excess(report, shown.excess, shown.facts)
     _limits(report)
     _run(report, stages)
     return report
@@ -181,6 +181,18 @@ def _verdict(scores: pd.DataFrame) -> str:
             f"each of the three rules for certain in {int(sure.sum())} of {len(sure)}"
             + (f"; not in: {'; '.join(fails)}." if fails else ".")
         )
+        mine = pick(scores, metric="found", model=SMOOTHED, movers=movers)
+        chance = mine[100 * mine["lo"] <= mine["level"]]
+        if len(chance):
+            cells = [
+                f"{m} at {asked(r)}, {a:g} % false alarms ({percent(v)})"
+                for m, r, a, v in chance[["mechanism", "rate", "level", "value"]].to_numpy()
+            ]
+            lines.append(
+                f"- **Not surely better than chance** for {movers} movers, whatever the rules do: the filter finds "
+                f"no more for certain than the share it calls out in {'; '.join(cells)}. A run rule "
+                "can do worse than chance there, because the outage starts with a sale."
+            )
     return "\n".join(lines)
 
 
