@@ -144,11 +144,16 @@ def test_the_future_moves_nothing_online(own_world):
     )
     day = panel.groupby("unique_id", observed=True).cumcount().to_numpy()
     late = day >= 250
+    # One item never sells again: looking back, its silence began before the cut.
+    gone = (panel["unique_id"] == "s000").to_numpy() & (day >= 240)
+    panel.loc[gone & ~late, "y"] = np.float32(0)
     other = panel.copy()
     rng = np.random.default_rng(1)
     other.loc[late, "y"] = np.where(
         rng.random(late.sum()) < 0.7, 0, rng.permutation(other["y"][late])
     )
+    other.loc[gone, "y"] = np.float32(0)
+    assert days_apart(other, series_index(other), DayRules(), past_only=False)[gone & ~late].all()
     a, b = (
         detect(x, fitted, online=True, threshold=0.4, n_jobs=1).frame[~late] for x in (panel, other)
     )
