@@ -10,17 +10,22 @@ booster can bend to the family at hand, where the masked mean has lost the busy 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from civstats.schema import (
     DS,
+    RECOVERED_FILTERED,
     CivstatsError,
     check_treatment,
     series_index,
     treated_sales,
 )
+
+if TYPE_CHECKING:
+    from civstats.demand_filter import DemandFilter
 
 LAGS = (1, 7, 14, 28)
 WINDOWS = (7, 28, 56, 91)
@@ -62,7 +67,45 @@ class SalesGrid:
     end: np.ndarray
 
 
-def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
+_FILTER = {"group": (), "sample_rows": 40_000, "rounds": 2}
+"""A history needs the level of each series, not the last digit of what series share."""
+
+
+def filtered_demand(
+    panel: pd.DataFrame, fitted: DemandFilter | None = None, *, n_jobs: int | None = 1
+) -> tuple[np.ndarray, DemandFilter]:
+    """Return sales with stockout days replaced by what the days so far say of their demand.
+
+    On a stockout day the demand filter's E[D | days up to it], never a smoothed value: that has
+    seen the days after it, which are what a lag is to help predict.
+
+    Parameters
+    ----------
+    panel : pandas.DataFrame
+        Validated, whole units; no day after the cutoff.
+    fitted : DemandFilter, optional
+        Under ``censor``, with parameters to keep; fitted on the panel if None.
+    n_jobs : int, optional
+        Threads.
+
+    Returns
+    -------
+    demand : numpy.ndarray of float32, shape (n_rows,)
+        Sales on all other days.
+    fitted : DemandFilter
+    """
+    from civstats.demand_filter import DemandFilter
+    from civstats.demand_filter.recovery import recover
+
+    if fitted is None:
+        fitted = DemandFilter(treatment="censor", n_jobs=n_jobs, **_FILTER).fit(panel)  # type: ignore[arg-type]
+    found = recover(panel, fitted, levels=(), n_jobs=n_jobs).frame
+    return found[RECOVERED_FILTERED].to_numpy(), fitted
+
+
+def sales_grid(
+    panel: pd.DataFrame, treatment: str = "ignore", demand: np.ndarray | None = None
+) -> SalesGrid:
     """Put the sales of a validated panel on a grid of series and periods.
 
     Parameters
@@ -73,6 +116,9 @@ def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
     treatment : {"ignore", "mask", "censor"}
         ``ignore`` takes sales as they are; under ``mask`` stockout days are missing; under
         ``censor`` they are bounds, or sales of a share of the day.
+    demand : numpy.ndarray, shape (n_rows,), optional
+        Under ``censor``: what stands for demand on every day, from :func:`filtered_demand`. All days
+        then count in full, and none is a bound.
     """
     check_treatment(treatment)
     index = series_index(panel)
@@ -83,6 +129,8 @@ def sales_grid(panel: pd.DataFrame, treatment: str = "ignore") -> SalesGrid:
         unique = unique[0] + _NS_PER_DAY * np.arange(n)
     position = np.searchsorted(unique, ns)
     sales, exposure, bound = treated_sales(panel, treatment)
+    if demand is not None:
+        sales, exposure, bound = demand, np.ones_like(exposure), np.zeros_like(bound)
     shape = (len(index.ids), len(unique))
     at = (index.codes(), position)
     y, weight = np.full(shape, np.nan, dtype=np.float32), np.zeros(shape, dtype=np.float32)

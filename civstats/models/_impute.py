@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from civstats.schema import DS, Y, series_index, stockout_days
+from civstats.schema import DS, SeriesIndex, Y, series_index, stockout_days, treated_sales
 
 LAST = 4
 """How many earlier in-stock values of the same day of the season an imputed value averages."""
@@ -22,8 +22,12 @@ class Histories:
     ids : pandas.Index, shape (n_series,)
     sales : numpy.ndarray, shape (n_rows,), float64
         Sales, with stockout days filled where the treatment asks for it.
-    observed : numpy.ndarray, shape (n_rows,), bool
-        False on filled days: they are no outcome to compare a forecast with.
+    outcome : numpy.ndarray, shape (n_rows,), float64
+        What a forecast of the day is compared with; NaN where nothing is.
+    bound : numpy.ndarray, shape (n_rows,), bool
+        Where the outcome is a lower bound of demand.
+    share : numpy.ndarray, shape (n_rows,), float64
+        Share of the day that the outcome belongs to.
     starts, ends : numpy.ndarray, shape (n_series,)
         Series i is ``sales[starts[i]:ends[i]]``; it is empty if the series was never in stock.
     last : numpy.ndarray, shape (n_series,), datetime64[ns]
@@ -34,36 +38,58 @@ class Histories:
 
     ids: pd.Index
     sales: np.ndarray
-    observed: np.ndarray
+    outcome: np.ndarray
+    bound: np.ndarray
+    share: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
     last: np.ndarray
     imputation: str
 
+    @property
+    def observed(self) -> np.ndarray:
+        """Rows whose sales are demand, shape (n_rows,), bool."""
+        return np.isfinite(self.outcome) & ~self.bound & (self.share == 1)
 
-def histories(panel: pd.DataFrame, treatment: str, season_length: int) -> Histories:
-    """Read the histories off a validated panel under ``ignore`` or ``mask``.
+
+def histories(
+    panel: pd.DataFrame,
+    treatment: str,
+    season_length: int,
+    demand: np.ndarray | None = None,
+) -> Histories:
+    """Read the histories off a validated panel.
 
     Under ``mask`` a stockout day takes the mean of the last four in-stock values that the series
     had before it on the same day of the season (the same weekday, if ``season_length`` is 7);
     without any, the mean of all in-stock values before it; a history starts at its first in-stock
     day. Nothing of a stockout day's own sales or stock enters, and nothing of the days after it.
 
+    Under ``censor`` a stockout day takes what the demand filter expects its demand to have been,
+    given its sales and the days before it; a history starts at the first day that says anything.
+    A series without such a day keeps the filter's prior.
+
     Parameters
     ----------
     panel : pandas.DataFrame
         Validated panel that ends at the cutoff.
-    treatment : {"ignore", "mask"}
+    treatment : {"ignore", "mask", "censor"}
     season_length : int
         Periods per season, 7 for days in weeks.
+    demand : numpy.ndarray, shape (n_rows,), optional
+        From :func:`civstats.features.history.filtered_demand`; under ``censor`` alone.
     """
     index = series_index(panel)
     values = panel[Y].to_numpy(dtype=np.float64, copy=True)
     last = panel[DS].to_numpy()[index.ends - 1]
+    nowhere, whole = np.zeros(len(values), dtype=bool), np.ones(len(values))
+    if demand is not None:
+        return _censored(panel, index, demand, last)
     if treatment != "mask":
         text = "none: sales are taken for demand on every day"
-        seen = np.ones(len(values), dtype=bool)
-        return Histories(index.ids, values, seen, index.starts, index.ends, last, text)
+        return Histories(
+            index.ids, values, values, nowhere, whole, index.starts, index.ends, last, text
+        )
     out = stockout_days(panel)
     in_stock_before = np.r_[0, np.cumsum(~out)]
     first = np.searchsorted(in_stock_before, in_stock_before[index.starts], side="right") - 1
@@ -75,7 +101,31 @@ def histories(panel: pd.DataFrame, treatment: str, season_length: int) -> Histor
     values[~kept] = 0.0
     never = int((starts == index.ends).sum())
     text = _say(len(values), int(out.sum()), len(rows), int(by_season.sum()), never, season_length)
-    return Histories(index.ids, values, ~out & kept, starts, index.ends, last, text)
+    outcome = np.where(out | ~kept, np.nan, values)
+    return Histories(index.ids, values, outcome, nowhere, whole, starts, index.ends, last, text)
+
+
+def _censored(
+    panel: pd.DataFrame, index: SeriesIndex, demand: np.ndarray, last: np.ndarray
+) -> Histories:
+    sales, exposure, bound = treated_sales(panel, "censor")
+    says = np.isfinite(sales)
+    before = np.r_[0, np.cumsum(says)]
+    first = np.searchsorted(before, before[index.starts], side="right") - 1
+    never = first >= index.ends
+    starts = np.where(never, index.starts, first)
+    out = int(stockout_days(panel).sum())
+    text = "none: the history holds no stockout day"
+    if out:
+        text = (
+            f"{out} stockout day(s), {out / len(sales):.1%} of the history, take the demand filter's "
+            "expectation given their sales and the days before them"
+        )
+    if never.any():
+        text += f"; {int(never.sum())} series say nothing on any day: the prior of the filter"
+    share = np.where(bound | ~says, 1.0, exposure)
+    values, outcome = demand.astype(np.float64), sales.astype(np.float64)
+    return Histories(index.ids, values, outcome, bound, share, starts, index.ends, last, text)
 
 
 def _fill(

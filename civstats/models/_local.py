@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from civstats.features.history import filtered_demand
 from civstats.models._assemble import assemble
 from civstats.models._impute import Histories, histories
+from civstats.models._level_state import with_launches
 from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster
 from civstats.schema import (
@@ -22,6 +24,9 @@ from civstats.schema import (
     check_h,
 )
 
+if TYPE_CHECKING:
+    from civstats.demand_filter import DemandFilter
+
 
 class LocalForecaster(Forecaster):
     """Base of the per-series models: histories in, means and calibrated spread out.
@@ -29,16 +34,18 @@ class LocalForecaster(Forecaster):
     The model of a series sees its own sales and nothing else. What spread it has comes from
     forecasts made at past origins inside the training history, ``season_length`` periods apart and
     the same days for all series (see :mod:`civstats.models._paths`): no interval goes below zero,
-    and none is symmetric by force. Outcomes on stockout days do not count under ``mask``.
+    and none is symmetric by force. Outcomes on stockout days do not count under ``mask``, and are
+    lower bounds under ``censor``.
 
     A history shorter than ``min_length`` periods, or one that the library's model cannot be fitted
     to, is forecast by the mean of its last four seasons; ``fallback_`` names those series.
 
     Parameters
     ----------
-    treatment : {"ignore", "mask"}
-        Under ``mask`` stockout days are filled from the past of the series; ``imputation`` says
-        how and how many.
+    treatment : {"ignore", "mask", "censor"}
+        Under ``mask`` stockout days are filled from the past of the series; under ``censor`` with
+        what the demand filter, fitted on the history, expects of them given their sales and the
+        days before; ``imputation`` says how and how many.
     season_length : int
         Periods per season: 7 for days in weeks, 52 for weeks in years.
     freq : str
@@ -54,6 +61,7 @@ class LocalForecaster(Forecaster):
         Series that the last ``predict`` gave the mean of their last four seasons.
     """
 
+    treatments: ClassVar[tuple[str, ...]] = ("ignore", "mask", "censor")
     min_length: ClassVar[int] = 1
     min_seasons: ClassVar[int] = 0
     max_seasons: ClassVar[int | None] = None
@@ -84,7 +92,14 @@ class LocalForecaster(Forecaster):
         return {"n_origins": 6}
 
     def _fit(self, panel: pd.DataFrame) -> None:
-        self._history: Histories = histories(panel, self.treatment, self.season_length)
+        self._take(panel, None)
+
+    def _take(self, panel: pd.DataFrame, fitted: DemandFilter | None) -> None:
+        """Keep the histories of a panel; `fitted` is the filter of an earlier fit, if any."""
+        demand = None
+        if self.treatment == "censor":
+            demand, self._filter = filtered_demand(panel, fitted)
+        self._history: Histories = histories(panel, self.treatment, self.season_length, demand)
         self.imputation = self._history.imputation
         first = panel[DS].iloc[0]
         rows = int((panel[ID] == panel[ID].iloc[0]).sum())
@@ -95,8 +110,12 @@ class LocalForecaster(Forecaster):
             )
 
     def _update(self, panel: pd.DataFrame) -> None:
-        # For the models with can_update: their parameters are constants, so nothing is estimated.
-        self._fit(panel)
+        # For the models with can_update: their own parameters are constants, the filter's are kept.
+        fitted = None
+        if self.treatment == "censor":
+            new = panel[~panel[ID].isin(self._filter.ids_)]
+            fitted = with_launches(self._filter, new) if len(new) else self._filter
+        self._take(panel, fitted)
 
     def _predict(
         self, future: pd.DataFrame, *, level: list[float], n_paths: int, seed: int
@@ -106,7 +125,7 @@ class LocalForecaster(Forecaster):
         late = self._periods(self.cutoff_, pd.DatetimeIndex(history.last))
         steps = self._periods(pd.DatetimeIndex(days), self.cutoff_)
         asked = history.ids.get_indexer(pd.Index(future[ID].iloc[:: len(days)]))
-        mean, fitted, actual, fell = self._means(asked, late[asked], steps)
+        mean, fitted, actual, bound, fell = self._means(asked, late[asked], steps)
         self.fallback_ = history.ids[asked[fell]]
         return assemble(
             future[[ID, DS]],
@@ -114,7 +133,8 @@ class LocalForecaster(Forecaster):
             mean,
             fitted,
             actual,
-            negbin_size(mean, fitted, actual, None),
+            negbin_size(mean, fitted, actual, None, bound),
+            bound,
             model=self.name,
             treatment=self.treatment,
             level=level,
@@ -139,7 +159,7 @@ class LocalForecaster(Forecaster):
 
     def _means(
         self, asked: np.ndarray, late: np.ndarray, steps: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Forecast the asked series, now and at past origins.
 
         Returns
@@ -147,6 +167,8 @@ class LocalForecaster(Forecaster):
         mean : numpy.ndarray, shape (n_series, h)
         fitted, actual : numpy.ndarray, shape (n_series, n_origins, h)
             NaN where there was no history, or no outcome.
+        bound : numpy.ndarray of bool, shape (n_series, n_origins, h)
+            Where `actual` is a lower bound.
         fell : numpy.ndarray of bool, shape (n_series,)
             Series forecast by the fallback.
         """
@@ -155,12 +177,13 @@ class LocalForecaster(Forecaster):
         mean = np.zeros((len(asked), h))
         fitted = np.full((len(asked), self.n_origins, h), np.nan)
         actual = np.full_like(fitted, np.nan)
+        bound = np.zeros(actual.shape, dtype=bool)
         fell = np.zeros(len(asked), dtype=bool)
         # Periods before the cutoff at which the past forecasts are made; the latest first.
         back = reach + m * np.arange(self.n_origins)
         for i, series in enumerate(asked):
             rows = slice(history.starts[series], history.ends[series])
-            y, seen = history.sales[rows], history.observed[rows]
+            y, outcome = history.sales[rows], history.outcome[rows]
             # A series that ended before the cutoff is forecast from its own last day on.
             ahead = steps + late[i] - 1
             origins = len(y) - (back - late[i])
@@ -172,9 +195,10 @@ class LocalForecaster(Forecaster):
                 fitted[i, k] = past[steps - 1]
                 at = origin + steps - 1
                 there = at < len(y)
-                there[there] = seen[at[there]]
-                actual[i, k, there] = y[at[there]]
-        return mean, fitted, actual, fell
+                actual[i, k, there] = outcome[at[there]]
+                bound[i, k, there] = history.bound[rows][at[there]]
+                fitted[i, k, there] *= history.share[rows][at[there]]
+        return mean, fitted, actual, bound, fell
 
     @property
     def _shortest(self) -> int:

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from civstats.features.history import SalesGrid, sales_grid
+from civstats.features.history import SalesGrid, filtered_demand, sales_grid
 from civstats.features.known import known_features
 from civstats.models._assemble import assemble
 from civstats.models._booster import CENSORED_NEGBIN, OBJECTIVES, MeanModel, train_mean
 from civstats.models._design import Design, KnownTable
+from civstats.models._level_state import with_launches
 from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster, register
 from civstats.schema import (
@@ -31,7 +32,10 @@ from civstats.schema import (
 if TYPE_CHECKING:
     import lightgbm
 
+    from civstats.demand_filter import DemandFilter
+
 TARGETS = ("daily", "next_day", "week_sum")
+HISTORIES = ("exposure", "filter")
 _MIN_TRAIN = 56
 """Periods that the booster behind the residuals must have seen at least."""
 _FEW = 4
@@ -77,6 +81,10 @@ class LightGBM(Forecaster):
         weeks of zeros that no covariate explains pass for dispersion, whose fat upper tail
         over-recovers the censored days; with it the mean of a series whose share of zeros is not
         the common one is biased, which the negative binomial alone is not.
+    history : {"exposure", "filter"}
+        What the features read on stockout days under ``censor``: units sold over the exposure, or
+        what the demand filter, fitted on the history, expects of the day given its sales and the
+        days before it.
     n_rounds : int
         Trees; under ``censor`` the most.
     max_rows : int
@@ -138,6 +146,7 @@ class LightGBM(Forecaster):
     booster_: lightgbm.Booster | None
     dispersion_: float | None
     zero_prob_: float
+    _filter: DemandFilter | None
 
     def __init__(
         self,
@@ -148,6 +157,7 @@ class LightGBM(Forecaster):
         objective: str = "tweedie",
         dispersion: float | None = None,
         zero_inflated: bool = False,
+        history: str = "exposure",
         n_rounds: int = 200,
         max_rows: int = 400_000,
         train_periods: int = 730,
@@ -180,6 +190,12 @@ class LightGBM(Forecaster):
                 "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact "
                 "and censored days is neither; forecast days, whose paths sum"
             )
+        if history not in HISTORIES or (history == "filter" and treatment != "censor"):
+            raise CivstatsError(
+                f"history must be one of {', '.join(HISTORIES)}, and 'filter' goes with treatment "
+                f"'censor', but got {history!r} with {treatment!r}"
+            )
+        self.history = history
         self.target = target
         self.span = 7 if target == "week_sum" else 1
         self.h = check_h(h) if target == "daily" else 1
@@ -218,6 +234,7 @@ class LightGBM(Forecaster):
                     "history with days in stock"
                 )
         rng = np.random.default_rng(self.seed)
+        self._filter = None
         n = self._admit_history(panel)
         frame = known_features(self._history, series_id=self.series_id)
         self._known = KnownTable(frame, self._grid, self.span)
@@ -276,13 +293,20 @@ class LightGBM(Forecaster):
 
     def _admit_history(self, panel: pd.DataFrame) -> int:
         """Keep what a forecast needs of a panel; return its number of periods."""
-        self._grid = sales_grid(panel, self.treatment)
+        self._sold = self._grid = sales_grid(panel, self.treatment)
+        if self.history == "filter":
+            fitted = self._filter
+            if fitted is not None:
+                new = panel[~panel[ID].isin(fitted.ids_)]
+                fitted = with_launches(fitted, new) if len(new) else fitted
+            demand, self._filter = filtered_demand(panel, fitted, n_jobs=self.num_threads or None)
+            self._grid = sales_grid(panel, self.treatment, demand)
         self._history = panel[[ID, DS, *known_covariates(panel.columns)]]
         return self._grid.y.shape[1]
 
     def _targets(self) -> SalesGrid:
-        """What is predicted; here what the features read, too."""
-        return self._grid
+        """What is predicted: sales as they are, whatever stands in for them in the features."""
+        return self._sold
 
     def _calibration(self, n: int, reach: int) -> np.ndarray:
         """Origins behind the residuals, evenly spaced up to the last with a full outcome."""

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from civstats import CivstatsError, ForecastError, validate_panel
+from civstats.demand_filter.recovery import recover
+from civstats.features.history import filtered_demand
 from civstats.models import make_forecaster
 from civstats.models._impute import histories
 from civstats.schema import CENSORED, DS, ID, IN_STOCK_SHARE, Y
@@ -97,7 +99,7 @@ def test_past_origins_agree_with_the_librarys_own_cross_validation(name) -> None
     panel = _panel({k: rng.poisson(m, 120) for k, m in (("a", 0.5), ("b", 3.0))})
     model = make_forecaster(name, n_origins=5).fit(panel)
     steps = np.arange(1, 15)
-    _, fitted, actual, _ = model._means(np.arange(2), np.zeros(2, dtype=int), steps)
+    _, fitted, actual, _, _ = model._means(np.arange(2), np.zeros(2, dtype=int), steps)
     library = getattr(statsforecast.models, name)
     engine = statsforecast.StatsForecast(
         [library(7) if name == "SeasonalNaive" else library()], freq="D"
@@ -196,6 +198,90 @@ def test_stockout_days_are_no_outcomes_under_mask() -> None:
     late[-5] = True
     assert not where["ignore"].any()
     np.testing.assert_array_equal(where["mask"], late)
+
+
+def _cut_short(seed: int = 2, n: int = 200) -> tuple[pd.DataFrame, np.ndarray]:
+    """Four series whose stock runs out on busy days, two days out throughout at the start."""
+    rng = np.random.default_rng(seed)
+    series, out = {}, {}
+    for k, mean in enumerate((1.0, 3.0, 6.0, 2.0)):
+        demand = rng.poisson(mean * rng.gamma(3.0, 1 / 3, n))
+        stock = rng.poisson(mean * 1.1, n)
+        stock[:2] = 0
+        series[f"s{k}"], out[f"s{k}"] = np.minimum(demand, stock), demand >= stock
+    out["s3"][:] = True
+    series["s3"][:] = 0
+    return _panel(series, out), np.array([1.0, 3.0, 6.0])
+
+
+def test_history_under_censor_is_the_filters_past_only_value() -> None:
+    panel, _ = _cut_short()
+    demand, fitted = filtered_demand(panel)
+    found = histories(panel, "censor", 7, demand)
+    out = panel[CENSORED].to_numpy()
+    sales = panel[Y].to_numpy()
+    assert (found.sales[~out] == sales[~out]).all()
+    assert (found.sales[out] > sales[out]).all()
+    frame = recover(panel, fitted, levels=()).frame
+    np.testing.assert_array_equal(found.sales, frame["recovered_filtered"].to_numpy(dtype=float))
+    # The first day that says anything; a series that never does keeps the prior of the filter.
+    says = ~out | (sales > 0)
+    for k in range(3):
+        rows = np.arange(200 * k, 200 * (k + 1))
+        assert found.starts[k] == rows[np.argmax(says[rows])]
+    assert found.ends[3] - found.starts[3] == 200
+    assert found.sales[600:].min() > 0
+    assert "1 series say nothing on any day" in found.imputation
+    # Later days change nothing but what is shared, and that is kept here.
+    early = panel[panel[DS] < panel[DS].min() + pd.Timedelta(days=150)]
+    again, _ = filtered_demand(validate_panel(early), fitted)
+    kept = (panel[DS] <= early[DS].max()).to_numpy()
+    np.testing.assert_allclose(again, demand[kept], rtol=1e-3, atol=1e-4)
+
+
+def test_outcomes_under_censor_are_bounds_and_shares() -> None:
+    panel, _ = _cut_short()
+    share = np.ones(len(panel), dtype="float32")
+    share[np.flatnonzero(~panel[CENSORED])[::11]] = 0.5
+    panel[IN_STOCK_SHARE] = share
+    model = make_forecaster("SeasonalWindowAverage", treatment="censor", n_origins=6).fit(panel)
+    at = np.array([2]), np.array([0]), np.arange(1, 8)
+    _, fitted, actual, bound, _ = model._means(*at)
+    rows = slice(600 - 42, 600)
+    sales, out = panel[Y].to_numpy()[rows], panel[CENSORED].to_numpy()[rows]
+    want = np.where(out & (sales == 0), np.nan, sales)
+    np.testing.assert_array_equal(actual[0, ::-1].ravel(), want)
+    np.testing.assert_array_equal(bound[0, ::-1].ravel(), out & (sales > 0))
+    model._history.share[:] = 1.0
+    whole = model._means(*at)[1]
+    np.testing.assert_allclose(fitted[0, ::-1].ravel(), whole[0, ::-1].ravel() * share[rows])
+    assert (share[rows] < 1).any()
+
+
+def test_censor_finds_the_demand_that_the_others_miss() -> None:
+    panel, mean = _cut_short(n=600)
+    ask = _future(panel, 7)
+    error = {}
+    for treatment in ("ignore", "mask", "censor"):
+        model = make_forecaster("SeasonalWindowAverage", treatment=treatment, window=40)
+        forecast = model.fit(panel).predict(ask, n_paths=0)
+        found = forecast.frame[forecast.name].to_numpy().reshape(4, 7).mean(axis=1)[:3]
+        error[treatment] = float((found / mean).mean() - 1)
+    assert abs(error["censor"]) < 0.06
+    assert error["ignore"] < -0.15
+    assert error["mask"] < -0.15
+
+
+def test_an_update_under_censor_keeps_the_filter_and_admits_launches() -> None:
+    panel, _ = _cut_short()
+    cut = panel[DS].min() + pd.Timedelta(days=149)
+    early = panel[(panel[DS] <= cut) & (panel[ID] != "s1")]
+    model = make_forecaster("CrostonSBA", treatment="censor").fit(validate_panel(early))
+    parameters = model._filter.parameters_.take([0]).dispersion
+    model.update(panel)
+    assert (model._filter.parameters_.take([0]).dispersion == parameters).all()
+    frame = model.predict(_future(panel, 3), n_paths=0).frame
+    assert frame.groupby(ID, observed=True)["CrostonSBA_censor"].mean()["s1"] > 1.5
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -302,7 +388,7 @@ def test_update_is_offered_only_where_nothing_is_estimated(sales) -> None:
         ("SeasonalWindowAverage", {"window": 0}, "whole number"),
         ("TSB", {"alpha_size": 1.5}, "alpha_size"),
         ("CES", {"form": "Q"}, "form must be one of"),
-        ("CES", {"treatment": "censor"}, "cannot honour"),
+        ("CES", {"treatment": "drop"}, "treatment must be one of"),
     ],
 )
 def test_arguments_outside_their_range(name, params, text) -> None:

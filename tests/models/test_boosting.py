@@ -297,3 +297,26 @@ def test_what_cannot_be_done_is_said(panel):
     nothing = history.assign(is_censored=True, stock=history["y"])
     with pytest.raises(ForecastError, match="no target to train on"):
         LightGBM(treatment="mask", **SMALL).fit(nothing)
+
+
+def test_the_filter_may_stand_in_for_stockout_days_in_the_features() -> None:
+    panel = world(2, n_series=6)
+    model = LightGBM(treatment="censor", history="filter", h=7, **SMALL).fit(panel)
+    out = panel["is_censored"].to_numpy()
+    sold = sales_grid(panel, "censor")
+    at = np.nonzero(np.isfinite(sales_grid(panel).y))
+    assert (model._grid.exposure[at] == 1).all()
+    assert (model._grid.y[at][~out] == panel["y"].to_numpy()[~out]).all()
+    assert (model._grid.y[at][out] > panel["y"].to_numpy()[out]).all()
+    # What is learned stays what was observed.
+    np.testing.assert_array_equal(model._targets().y, sold.y)
+    np.testing.assert_array_equal(model._targets().censored, sold.censored)
+    ask = world(2, n_series=6, n_days=N_DAYS + 7)
+    ask = ask[ask["ds"] > panel["ds"].max()][["unique_id", "ds", "price"]]
+    usual = LightGBM(treatment="censor", h=7, **SMALL).fit(panel)
+    means = [m.predict(ask, n_paths=0).frame["LightGBM_censor"] for m in (model, usual)]
+    assert (means[0] != means[1]).any()
+    assert 0.7 < means[0].sum() / means[1].sum() < 1.4
+    for bad in ({"history": "smoothed"}, {"history": "filter", "treatment": "mask"}):
+        with pytest.raises(CivstatsError, match="history must be one of"):
+            LightGBM(**bad)
