@@ -16,13 +16,24 @@ def first_bad(bad: np.ndarray) -> str:
     return f"{int(bad.sum())} value(s), first at position {where}"
 
 
+def settled(values: ArrayLike) -> np.ndarray:
+    """Return float64 values, each within rounding of a whole number replaced by it."""
+    values = np.asarray(values, dtype=np.float64)
+    whole = np.rint(values) + 0.0  # no minus zero
+    with np.errstate(invalid="ignore"):
+        near = np.abs(values - whole) <= ROUNDING * np.maximum(1.0, np.abs(values))
+    return np.where(near, whole, values)
+
+
+def bound(c: ArrayLike) -> np.ndarray:
+    """Return the smallest whole number >= 0 that is not below a bound, rounding forgiven."""
+    return np.maximum(np.ceil(settled(c)), 0.0)
+
+
 def counts(y: ArrayLike, name: str = "y") -> np.ndarray:
     """Return float64 whole numbers >= 0, or raise."""
-    values = np.asarray(y, dtype=np.float64)
-    whole = np.rint(values)
-    with np.errstate(invalid="ignore"):
-        good = np.isfinite(values) & (values >= 0)
-        good &= np.abs(values - whole) <= ROUNDING * np.maximum(1.0, np.abs(values))
+    whole = settled(y)
+    good = np.isfinite(whole) & (whole >= 0) & (whole == np.rint(whole))
     if not good.all():
         raise CivstatsError(
             f"{name} must hold whole numbers >= 0 for a count family, but {first_bad(~good)} is "

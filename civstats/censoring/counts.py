@@ -25,7 +25,9 @@ class CountFamily:
 
     All arguments broadcast against each other and against array-valued parameters. A censored
     row contributes log P(D >= c), ties included; c = 0 contributes exactly 0 to the
-    log-likelihood and to its derivatives.
+    log-likelihood and to its derivatives. A value within 1e-6 (relative to itself where above 1)
+    of a whole number is that number in every method; a bound further off is rounded up, the
+    argument of :meth:`cdf` down.
 
     Raises
     ------
@@ -43,7 +45,7 @@ class CountFamily:
             return np.asarray(eta, dtype=np.float64) + np.log(_check.exposure_of(exposure))
 
     def _tail(self, c: ArrayLike, eta: ArrayLike, exposure: ArrayLike) -> tuple[np.ndarray, ...]:
-        c = np.maximum(np.ceil(np.asarray(c, dtype=np.float64)), 0.0)
+        c = _check.bound(c)
         return _run("tail", 4, c, self._eta(eta, exposure), self.inverse_dispersion)
 
     def mean(self, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
@@ -66,7 +68,7 @@ class CountFamily:
 
     def cdf(self, x: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return P(D <= x)."""
-        x = np.floor(np.asarray(x, dtype=np.float64))
+        x = np.floor(_check.settled(x))
         # Far beyond any mean: keeps the arithmetic finite for x = inf.
         inside = self._tail(np.clip(x, -1.0, 1e15) + 1.0, eta, exposure)[0]
         return np.where(np.isposinf(x), 1.0, np.where(np.isnan(x), np.nan, inside))[()]
@@ -129,8 +131,11 @@ class CountFamily:
     def conditional_mean(
         self, c: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0
     ) -> np.ndarray:
-        """Return E[D | D >= c]; subtract c for the expected lost units, never negative."""
-        c = np.maximum(np.ceil(np.asarray(c, dtype=np.float64)), 0.0)
+        """Return E[D | D >= c]; subtract c for the expected lost units, never negative.
+
+        With a mean of 0 (no exposure) it is c, the limit as the mean vanishes.
+        """
+        c = _check.bound(c)
         return (c + self._tail(c, eta, exposure)[3])[()]
 
     def sample_above(
@@ -143,6 +148,8 @@ class CountFamily:
     ) -> np.ndarray:
         """Draw D given D >= c by inversion, whole numbers >= c however far out c lies.
 
+        With a mean of 0 (no exposure) every draw is c, as in :meth:`conditional_mean`.
+
         Parameters
         ----------
         c, eta, exposure : array_like
@@ -152,11 +159,12 @@ class CountFamily:
         size : tuple of int or int, optional
             Leading axes: the result has shape ``size + broadcast shape``.
         """
-        c = np.maximum(np.ceil(np.asarray(c, dtype=np.float64)), 0.0)
+        c = _check.bound(c)
         shifted, alpha = self._eta(eta, exposure), self.inverse_dispersion
         lead = () if size is None else tuple(np.atleast_1d(size))
         u = _check.uniforms(seed, lead + np.broadcast_shapes(c.shape, shifted.shape, alpha.shape))
-        return self._draw(c, shifted, u)[()]
+        # No demand reaches c > 0 without a mean: all that remains is the limit, c itself.
+        return np.where(np.isneginf(shifted) & ~np.isnan(c), c, self._draw(c, shifted, u))[()]
 
     def _draw(self, c: np.ndarray, eta: np.ndarray, u: np.ndarray) -> np.ndarray:
         return _run("sample_tail", 1, c, eta, self.inverse_dispersion, u)[0]

@@ -81,12 +81,12 @@ class ZeroInflatedNegBin(CountFamily):
         """Return log P(D >= c), ties included."""
         part = self._part.log_survival(c, eta, exposure)
         # A nan is not "<= 0": it stays a nan, as does that of eta at c = 0.
-        return np.where(np.asarray(c) <= 0, part, np.log1p(-self._zero) + part)[()]
+        return np.where(_check.settled(c) <= 0, part, np.log1p(-self._zero) + part)[()]
 
     def cdf(self, x: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return P(D <= x)."""
         inside = self._zero + (1.0 - self._zero) * self._part.cdf(x, eta, exposure)
-        return np.where((np.asarray(x) < 0) & ~np.isnan(inside), 0.0, inside)[()]
+        return np.where((_check.settled(x) < 0) & ~np.isnan(inside), 0.0, inside)[()]
 
     def quantile(self, prob: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return the smallest whole d with P(D <= d) >= prob."""
@@ -130,7 +130,7 @@ class ZeroInflatedNegBin(CountFamily):
     ) -> np.ndarray:
         """Return E[D | D >= c]."""
         above = self._part.conditional_mean(c, eta, exposure)
-        return np.where(np.asarray(c) <= 0, self.mean(eta, exposure), above)[()]
+        return np.where(_check.settled(c) <= 0, self.mean(eta, exposure), above)[()]
 
     def _draw(self, c: np.ndarray, eta: np.ndarray, u: np.ndarray) -> np.ndarray:
         zero = np.where(c > 0, 0.0, self._zero)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from civstats.censoring import IntervalParts, NegBin, Poisson, fit_dispersion
-from civstats.censoring._check import ROUNDING
+from civstats.censoring._check import settled
 from civstats.models.regression.base import CensoredModel
 from civstats.models.regression.results import CensoredResults
 
@@ -31,8 +31,8 @@ class CensoredPoisson(CensoredModel):
     """
 
     def _check_data(self) -> None:
-        y = np.asarray(self.endog, dtype=float)
-        whole = np.abs(y - np.rint(y)) <= ROUNDING * np.maximum(1.0, np.abs(y))
+        y = settled(self.endog)
+        whole = y == np.rint(y)
         self._refuse(
             "endog",
             ~((y >= 0) & whole),
@@ -44,6 +44,8 @@ class CensoredPoisson(CensoredModel):
             (self._share == 0) & (y > 0),
             "must be positive where anything was sold, but {} are 0 with endog > 0",
         )
+        # 3.0000001 is 3 wherever the model looks at it.
+        self.endog = self.data.endog = y
 
     def _faces(self) -> tuple[np.ndarray, np.ndarray]:
         y, seen = np.asarray(self.endog), np.broadcast_to(self._share > 0, self.endog.shape)
