@@ -161,8 +161,7 @@ def _step(
         if not rows.any():
             groups[g], variance[g] = pooled, np.square(sd)
             continue
-        groups[g], fit = _ridge(z[rows], target[rows], weight[rows], pooled, sd)
-        variance[g] = np.diag(fit.normalized_cov_params)
+        groups[g], variance[g] = _departures(z[rows], target[rows], weight[rows], pooled, sd)
     between = np.sqrt((np.square(groups - pooled) + variance).mean(axis=0))
     return OffsetCoefficients(now.names, pooled, groups, between, result=result)
 
@@ -178,5 +177,17 @@ def _ridge(
         np.concatenate([target, centre]),
         np.vstack([z, np.eye(k)]),
         weights=np.concatenate([weight, 1 / np.square(sd)]),
+        # Spares the search for a constant, a singular value decomposition of all rows.
+        hasconst=False,
     ).fit(method="qr")
     return np.asarray(fit.params), fit
+
+
+def _departures(
+    z: np.ndarray, target: np.ndarray, weight: np.ndarray, centre: np.ndarray, sd: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same of a group, and the coefficients' variances, by the normal equations."""
+    weighted = z * weight[:, None]
+    information = z.T @ weighted + np.diag(1 / np.square(sd))
+    covariance = np.linalg.inv(information)
+    return covariance @ (weighted.T @ target + centre / np.square(sd)), np.diag(covariance)
