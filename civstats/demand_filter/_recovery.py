@@ -128,7 +128,7 @@ def recover_rows(
 
     probs = band_probabilities(level)
     levels = smooth_levels(
-        obs, params, quantiles=probs, dtype=np.float32, n_jobs=n_jobs, state=state, grid=grid
+        obs, params, quantiles=list(probs), dtype=np.float32, n_jobs=n_jobs, state=state, grid=grid
     )
     filtered, smoothed = levels.filtered, levels.smoothed
     assert filtered is not None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pandas as pd
 
@@ -11,7 +9,7 @@ from civstats.censoring import LogNormal, NegBin, Normal, Poisson, ZeroInflatedN
 from civstats.censoring.counts import CountFamily
 from civstats.demand_filter.empirical_bayes import SCALES, Estimate
 from civstats.demand_filter.layout import BOUND, EXACT, Observations
-from civstats.demand_filter.model import Groups
+from civstats.demand_filter.model import Groups, with_values
 from civstats.demand_filter.parameters import COUNTS, FilterParameters
 from civstats.demand_filter.sampling import _keys, sample_levels
 
@@ -62,7 +60,7 @@ def draw_parameters(
             theta = np.clip([scale.to(float(v)) for v in value], *ends)
             theta = np.clip(theta + [departures[g][j] for g in member], *ends)
             drawn = np.array([scale.back(float(x)) for x in theta])
-            moved = replace(moved, **{parameter: drawn})
+            moved = with_values(moved, {parameter: drawn})
         found.append(moved)
     return found
 

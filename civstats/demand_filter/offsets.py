@@ -96,7 +96,8 @@ def fit_offsets(
     start : OffsetCoefficients
     max_rounds : int
     """
-    found, history, relax = start, [], RELAX
+    found, relax = start, RELAX
+    history: list[float] = []
     kept: OffsetCoefficients | None = None
     for _ in range(max_rounds + 1):
         offset = found.offsets(matrix, group)

@@ -10,20 +10,17 @@ import pandas as pd
 from civstats.features.history import SalesGrid, filtered_demand, sales_grid
 from civstats.features.known import known_features
 from civstats.models._assemble import assemble
-from civstats.models._booster import CENSORED_NEGBIN, OBJECTIVES, MeanModel, train_mean
+from civstats.models._booster import CENSORED_NEGBIN, MeanModel, train_mean
+from civstats.models._boosting_checks import check_censorable, check_settings
 from civstats.models._design import Design, KnownTable
 from civstats.models._level_state import with_launches
 from civstats.models._negbin import negbin_size
 from civstats.models.base import Forecaster, register
 from civstats.schema import (
-    CENSORED,
     DS,
     ID,
-    CivstatsError,
     Forecast,
     ForecastError,
-    PanelError,
-    Y,
     check_h,
     known_covariates,
     stockout_days,
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 
     from civstats.demand_filter import DemandFilter
 
-TARGETS = ("daily", "next_day", "week_sum")
-HISTORIES = ("exposure", "filter")
 _MIN_TRAIN = 56
 """Periods that the booster behind the residuals must have seen at least."""
 _FEW = 4
@@ -170,31 +165,7 @@ class LightGBM(Forecaster):
         seed: int = 0,
     ) -> None:
         super().__init__(treatment=treatment)
-        if target not in TARGETS:
-            raise CivstatsError(f"target must be one of {', '.join(TARGETS)}, but got {target!r}")
-        if objective not in OBJECTIVES:
-            raise CivstatsError(
-                f"objective must be one of {', '.join(OBJECTIVES)}, but got {objective!r}"
-            )
-        if dispersion is not None and (treatment != "censor" or not dispersion > 0):
-            raise CivstatsError(
-                f"dispersion must be positive and goes with treatment 'censor', but got "
-                f"{dispersion!r} with {treatment!r}"
-            )
-        if zero_inflated and treatment != "censor":
-            raise CivstatsError(
-                f"zero_inflated goes with treatment 'censor', but got {treatment!r}"
-            )
-        if treatment == "censor" and target == "week_sum":
-            raise CivstatsError(
-                "LightGBM cannot honour treatment 'censor' with target 'week_sum': a sum of exact "
-                "and censored days is neither; forecast days, whose paths sum"
-            )
-        if history not in HISTORIES or (history == "filter" and treatment != "censor"):
-            raise CivstatsError(
-                f"history must be one of {', '.join(HISTORIES)}, and 'filter' goes with treatment "
-                f"'censor', but got {history!r} with {treatment!r}"
-            )
+        check_settings(treatment, target, objective, dispersion, zero_inflated, history)
         self.history = history
         self.target = target
         self.span = 7 if target == "week_sum" else 1
@@ -220,19 +191,7 @@ class LightGBM(Forecaster):
 
     def _fit(self, panel: pd.DataFrame) -> None:
         if self.treatment == "censor":
-            y = panel[Y].to_numpy()
-            odd = int((y != np.rint(y)).sum())
-            if odd:
-                raise PanelError(
-                    f"{self.name} under censor needs whole units: {odd} row(s) with fractional "
-                    f"sales; rescale {Y}, or use treatment ignore or mask"
-                )
-            if CENSORED in panel.columns and panel[CENSORED].all():
-                raise ForecastError(
-                    f"{self.name} under censor: all {len(panel)} row(s) are censored, and bounds "
-                    "alone have no finite demand that fits them best; check the flags, or give a "
-                    "history with days in stock"
-                )
+            check_censorable(panel, self.name)
         rng = np.random.default_rng(self.seed)
         self._filter = None
         n = self._admit_history(panel)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LEFT, _GAP, _HEIGHT = 0.78, 0.35, 2.6
-_LINES = {
+_LINES: dict[str, tuple[str, str, str | None]] = {
     "sales": (MUTED, "-.", "x"),
     **{t: (TREATMENT_COLOUR[t], TREATMENT_LINE[t], TREATMENT_MARKER[t]) for t in TREATMENTS},
     "oracle": (INK, "-", None),
