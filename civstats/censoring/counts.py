@@ -68,10 +68,10 @@ class CountFamily:
 
     def cdf(self, x: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return P(D <= x)."""
-        x = np.floor(_check.settled(x))
+        last = np.floor(_check.settled(x))
         # Far beyond any mean: keeps the arithmetic finite for x = inf.
-        inside = self._tail(np.clip(x, -1.0, 1e15) + 1.0, eta, exposure)[0]
-        return np.where(np.isposinf(x), 1.0, np.where(np.isnan(x), np.nan, inside))[()]
+        inside = self._tail(np.clip(last, -1.0, 1e15) + 1.0, eta, exposure)[0]
+        return np.where(np.isposinf(last), 1.0, np.where(np.isnan(last), np.nan, inside))[()]
 
     def quantile(self, prob: ArrayLike, eta: ArrayLike, exposure: ArrayLike = 1.0) -> np.ndarray:
         """Return the smallest whole d with P(D <= d) >= prob."""
