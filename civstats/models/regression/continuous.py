@@ -193,6 +193,11 @@ class Tobit(CensoredModel):
         """Return the family of :mod:`civstats.censoring` at these parameters."""
         return self.location_family(float(np.exp(np.clip(np.asarray(params)[-1], -300, 300))))
 
+    def expected(self, params: ArrayLike) -> np.ndarray:
+        """Return the mean of each row of the model given its bounds."""
+        eta = self.linear(params)
+        return self.family(params).interval_mean(self._low, self._high, eta, self._share)
+
     def null_model(self) -> Tobit:
         """Return the same model with a constant only."""
         # The interval of a censored row is rebuilt from its kind, limits included.

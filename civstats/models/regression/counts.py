@@ -62,6 +62,12 @@ class CensoredPoisson(CensoredModel):
         none = np.zeros_like(self.censored)
         return {"right": self.censored, "left": none, "interval": none}
 
+    def expected(self, params: ArrayLike) -> np.ndarray:
+        """Return the demand expected of each row of the model given what was observed of it."""
+        eta = self.linear(params)
+        above = self.family(params).conditional_mean(self.endog, eta, self._share)
+        return np.where(self.censored, above, self.endog)
+
     def null_model(self) -> CensoredPoisson:
         """Return the same model with a constant only."""
         ones = np.ones((self.endog.size, 1))

@@ -19,6 +19,7 @@ class CensoredLikelihood(GenericLikelihoodModel):
 
     extra_names: tuple[str, ...] = ()
 
+    endog: np.ndarray
     censored: np.ndarray
     exposure: np.ndarray | None
     offset: np.ndarray | None
@@ -92,6 +93,10 @@ class CensoredLikelihood(GenericLikelihoodModel):
 
     def kinds(self) -> dict[str, np.ndarray]:
         """Return which rows are right-, left- and interval-censored."""
+        raise NotImplementedError
+
+    def expected(self, params: ArrayLike) -> np.ndarray:
+        """Return the demand expected of each row of the model given what was observed of it."""
         raise NotImplementedError
 
     def predict(

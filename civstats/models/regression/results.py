@@ -135,12 +135,10 @@ class CensoredResults(GenericLikelihoodModelResults):
     def recovered(self) -> np.ndarray:
         """Return the demand expected of each row given what was observed.
 
-        Exact rows keep their value; a censored row gets E[D | D >= y].
+        Exact rows keep their value; a right-censored row gets E[D | D >= y], a left-censored one
+        E[D | D <= y] and an interval E[D | y <= D <= upper].
         """
-        model, right = self.model, self.model.kinds()["right"]
-        eta = model.linear(self.params)
-        above = self.family.conditional_mean(model.endog, eta, model._share)
-        return np.where(right, above, model.endog)
+        return self.model.expected(self.params)
 
     def summary(
         self,
