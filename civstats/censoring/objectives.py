@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,60 +9,10 @@ from numpy.typing import ArrayLike
 from scipy import optimize, special
 
 from civstats.censoring import _check
+from civstats.censoring import _objective_rows as fast
 from civstats.schema import CivstatsError
 
-TABLE_MAX = 4096  # counts beyond it take the general path
-BLOCK = 65_536  # rows of one partial sum: the total does not depend on the number of threads
 DISPERSION_RANGE = (1e-3, 1e6)
-
-
-@lru_cache(maxsize=64)
-def _ratio_table(alpha: float, size: int) -> np.ndarray:
-    k = np.arange(size, dtype=np.float64)
-    return (1.0 + alpha * k) / (k + 1.0)
-
-
-def _log_pmf_table(alpha: float, size: int) -> np.ndarray:
-    """Return the part of log P(D = y) that is free of eta, y = 0 .. size - 1."""
-    rising = np.concatenate([[0.0], np.cumsum(np.log1p(alpha * np.arange(size - 1)))])
-    return rising - special.gammaln(np.arange(size) + 1.0)
-
-
-def _alpha(dispersion: float) -> float:
-    _check.positive("dispersion", dispersion, infinite=True)
-    return 1.0 / float(dispersion)
-
-
-def _zero_prob(zero_prob: float) -> float:
-    if not 0 <= zero_prob < 1:
-        raise CivstatsError(f"zero_prob must lie in [0, 1), but got {zero_prob!r}")
-    return float(zero_prob)
-
-
-def _rows(
-    eta: ArrayLike, y: ArrayLike, is_censored: ArrayLike | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    eta = np.ascontiguousarray(eta, dtype=np.float64)
-    y = np.asarray(y)
-    y = np.ascontiguousarray(y, dtype=y.dtype if y.dtype in (np.float32, np.float64) else float)
-    cens = np.zeros(y.shape, bool) if is_censored is None else _check.flags(is_censored)
-    if not (eta.ndim == 1 and eta.shape == y.shape == cens.shape):
-        raise CivstatsError(
-            f"eta, y and is_censored must be vectors of one length, but have shapes {eta.shape}, "
-            f"{y.shape} and {cens.shape}"
-        )
-    return eta, y, np.ascontiguousarray(cens)
-
-
-def _spread(work: Callable[[int, int], Any], n: int, n_threads: int | None) -> list[Any]:
-    """Run work(start, stop) over blocks of rows, in threads; the kernels release the lock."""
-    blocks = [(i, min(i + BLOCK, n)) for i in range(0, n, BLOCK)]
-    threads = min(n_threads or os.cpu_count() or 1, len(blocks))
-    if threads <= 1:
-        return [work(*b) for b in blocks]
-    # A pool per call costs 0.1 ms and, unlike one kept, survives a fork.
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(lambda b: work(*b), blocks))
 
 
 def negbin_objective(
@@ -125,11 +71,11 @@ def negbin_objective(
     """
     from civstats.censoring import _objective_kernels as kernels
 
-    eta, y, cens = _rows(eta, y, is_censored)
-    alpha, zero_prob = _alpha(dispersion), _zero_prob(zero_prob)
-    table = _ratio_table(alpha, TABLE_MAX)
+    eta, y, cens = fast.rows(eta, y, is_censored)
+    alpha, zero_prob = fast.alpha(dispersion), fast.zero_prob(zero_prob)
+    table = fast.ratio_table(alpha, fast.TABLE_MAX)
     grad, hess = np.empty(eta.size, dtype), np.empty(eta.size, dtype)
-    _spread(
+    fast.spread(
         lambda i, j: kernels.objective(grad, hess, eta, y, cens, alpha, zero_prob, table, i, j),
         eta.size,
         n_threads,
@@ -164,14 +110,14 @@ def mean_negative_loglik(
     """
     from civstats.censoring import _objective_kernels as kernels
 
-    eta, y, cens = _rows(eta, y, is_censored)
+    eta, y, cens = fast.rows(eta, y, is_censored)
     if eta.size == 0:
         raise CivstatsError("no rows: the mean log-likelihood of nothing is undefined")
-    alpha, zero_prob = _alpha(dispersion), _zero_prob(zero_prob)
-    table = _ratio_table(alpha, TABLE_MAX)
-    size = int(min(TABLE_MAX, max(2.0, float(y.max()) + 2.0)))
-    log_pmf = _log_pmf_table(alpha, size)
-    sums = _spread(
+    alpha, zero_prob = fast.alpha(dispersion), fast.zero_prob(zero_prob)
+    table = fast.ratio_table(alpha, fast.TABLE_MAX)
+    size = int(min(fast.TABLE_MAX, max(2.0, float(y.max()) + 2.0)))
+    log_pmf = fast.log_pmf_table(alpha, size)
+    sums = fast.spread(
         lambda i, j: kernels.negative_loglik(eta, y, cens, alpha, zero_prob, table, log_pmf, i, j),
         eta.size,
         n_threads,
@@ -189,7 +135,9 @@ def fit_dispersion(
     """Return the dispersion that maximises the censored likelihood at given means.
 
     Bounded Brent search on log dispersion; ``inf`` where the data are no more dispersed than the
-    Poisson.
+    Poisson. ``inf`` as well, by convention, where nothing tells dispersion from a wrong mean: no
+    row is exact, or no count is above zero. It is no error, as a sample of rows that estimates a
+    starting value may hold nothing else.
 
     Parameters
     ----------
@@ -205,7 +153,7 @@ def fit_dispersion(
     Returns
     -------
     float
-        In [1e-3, 1e6] or ``inf``.
+        In [1e-3, 1e6] or ``inf``, the Poisson.
 
     Raises
     ------
@@ -221,13 +169,15 @@ def fit_dispersion(
     2.0
     """
     _check.positive("mu", mu)
-    eta, counts, cens = _rows(np.log(np.asarray(mu, float)), _check.counts(y), is_censored)
+    eta, counts, cens = fast.rows(np.log(np.asarray(mu, float)), _check.counts(y), is_censored)
 
     def loss(log_dispersion: float) -> float:
         return mean_negative_loglik(
             eta, counts, cens, float(np.exp(log_dispersion)), n_threads=n_threads
         )
 
+    if counts.size and (cens.all() or not counts.any()):
+        return float("inf")
     low, high = np.log(DISPERSION_RANGE)
     found = optimize.minimize_scalar(
         loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5}
@@ -251,7 +201,8 @@ def fit_zero_inflated(
     A negative binomial alone takes zeros that no mean explains (an item off the shelf for weeks
     and not on record as out) for dispersion, which fattens the upper tail, and censored days are
     then read as far too much demand. Zero inflation is kept where it beats the negative binomial by
-    the criterion of Schwarz (1978), otherwise it is exactly 0.
+    the criterion of Schwarz (1978), otherwise it is exactly 0. Where no row is exact or no count
+    is above zero, nothing tells dispersion, zero inflation and a wrong mean apart: ``(inf, 0)``.
 
     Parameters
     ----------
@@ -283,9 +234,9 @@ def fit_zero_inflated(
     [4.0, 0.2]
     """
     plain = fit_dispersion(y, mu, is_censored, n_threads=n_threads)
-    eta, counts, cens = _rows(np.log(np.asarray(mu, float)), _check.counts(y), is_censored)
+    eta, counts, cens = fast.rows(np.log(np.asarray(mu, float)), _check.counts(y), is_censored)
     low, high = np.log(DISPERSION_RANGE)
-    if not ((counts == 0) & ~cens).any():
+    if not ((counts == 0) & ~cens).any() or not counts.any():
         return plain, 0.0
 
     def loss(p: np.ndarray) -> float:

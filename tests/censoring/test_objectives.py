@@ -138,3 +138,30 @@ def test_bad_input_is_refused():
         fit_dispersion([1.0], [0.0])
     with pytest.raises(CivstatsError, match="no rows"):
         mean_negative_loglik([], [], None)
+
+
+def test_what_nothing_identifies_is_the_poisson_without_inflation():
+    mu = np.ones(50)
+    bounds, zeros = np.arange(50.0) % 4, np.zeros(50)
+    every, first = np.ones(50, dtype=bool), np.arange(50) > 0
+    for y, cens in ((bounds, every), (zeros, None), (zeros, first)):
+        assert fit_dispersion(y, mu, cens) == np.inf
+        assert fit_zero_inflated(y, mu, cens) == (np.inf, 0.0)
+    with pytest.raises(CivstatsError, match="no rows"):
+        fit_dispersion([], [])
+
+
+def test_a_few_exact_rows_are_enough_for_an_estimate():
+    y, cens = np.arange(2000.0) % 2, np.arange(2000) >= 3
+    y[:3] = [0.0, 0.0, 90.0]
+    mu = np.full(2000, 20.0)
+    best = optimize.minimize_scalar(
+        lambda t: -NegBin(np.exp(t)).loglik(y, np.log(mu), cens).sum(),
+        bounds=(-6, 12),
+        method="bounded",
+    ).x
+    assert np.isfinite(fit_dispersion(y, mu, cens))
+    assert fit_dispersion(y, mu, cens) == pytest.approx(np.exp(best), rel=1e-2)
+    dispersion, zero_prob = fit_zero_inflated(y, mu, cens)
+    assert np.isfinite(dispersion)
+    assert 0.0 <= zero_prob < 1.0
