@@ -67,7 +67,7 @@ class SalesGrid:
     end: np.ndarray
 
 
-_FILTER = {"group": (), "sample_rows": 40_000, "rounds": 2}
+_FILTER = {"group": (), "sample_rows": 20_000, "rounds": 2}
 """A history needs the level of each series, not the last digit of what series share."""
 
 
