@@ -300,7 +300,6 @@ def test_broken_m5_files_end_in_one_line(app, tmp_path, kind, message):
         (("--department", "NOTHING"), "NOTHING"),
         (("--models", "Oracle"), "unknown model"),
         (("--treatment", "drop"), "treatment must be"),
-        (("--models", "SeasonalNaive", "--treatment", "censor"), "cannot honour"),
         (("--mechanism", "magic"), "magic"),
         (("--rate", 1.5), "rate"),
         (("--margin", 20), "margin"),
