@@ -100,6 +100,8 @@ class CensoredModel(CensoredLikelihood):
         check_shapes(endog, exog, rows.positions.size, given)
         check_complete(endog, exog, given, rows, dropped, missing)
         super().__init__(endog, exog, missing=missing, extra_params_names=None, **given, **known)
+        # The data keep the formula's design and restore it on loading a copy; this one cannot be.
+        self.__dict__.pop("model_spec", None)
         gone = list(getattr(self.data, "missing_row_idx", []))
         self._rows = Rows(rows.total, rows.index, np.delete(rows.positions, gone))
         self.censored = as_flags(self.censored, self._rows, "censored")
