@@ -43,7 +43,8 @@ def test_it_leaves_the_study_folder(study):
     assert list(scores.columns) == ["part", *SCORES]
     assert set(scores["part"]) == {"all", "sample", "stockouts"}
     assert scores["value"].notna().all()
-    pooled = scores[scores["cutoff"].isna()].set_index(["part", "model", "treatment", "metric"])
+    keys = ["part", "model", "treatment", "metric"]
+    pooled = scores[scores["cutoff"].isna()].set_index(keys).sort_index()
     assert (pooled["lo"] <= pooled["hi"]).all()
     assert (pooled.loc["stockouts", "n"] == 12).all()
     assert ("sample", "AutoETS", "ignore", "rmsse") in pooled.index
