@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from civstats.demand_filter.empirical_bayes import (
     shrink,
 )
 from civstats.demand_filter.grid import Grid, build_grid
+from civstats.demand_filter.groups import Groups, group_series
 from civstats.demand_filter.layout import EXACT, SILENT, UNKNOWN, Observations, observations
 from civstats.demand_filter.offsets import OffsetCoefficients, Respond, fit_offsets, zero_offsets
 from civstats.demand_filter.parameters import COUNTS, FilterParameters
@@ -31,20 +32,6 @@ _LEAST_RISE = 1e-5
 """Rise of the log-likelihood per day below which offsets and hyperparameters have settled."""
 _WEAK_SD = 1.5
 _CHUNK = 2_000_000
-
-
-@dataclass(frozen=True)
-class Groups:
-    """Which series share hyperparameters.
-
-    Attributes
-    ----------
-    names : list of str
-    of_series : numpy.ndarray of int, shape (n_series,)
-    """
-
-    names: list[str]
-    of_series: np.ndarray
 
 
 class DemandFilter:
@@ -320,7 +307,8 @@ class DemandFilter:
         """Move the prior of the first level to what the series show (an EM step)."""
         first = smooth_levels(obs, params, summaries=("smoothed",), n_jobs=self.n_jobs).smoothed
         assert first is not None
-        mean, sd = first.mean[obs.starts], first.sd[obs.starts]
+        sold = _sold(obs)
+        mean, sd = first.mean[obs.starts][sold], first.sd[obs.starts][sold]
         spread = np.sqrt(np.var(mean) + np.square(sd).mean())
         return replace(params, prior_mean=float(mean.mean()), prior_sd=float(max(spread, 0.05)))
 
@@ -354,7 +342,9 @@ class DemandFilter:
         mine = with_values(params, {n: v[member] for n, v in values.items()})
         first = smooth_levels(obs, mine, summaries=("smoothed",), n_jobs=self.n_jobs).smoothed
         assert first is not None
-        mean, second = first.mean[obs.starts], np.square(first.sd[obs.starts])
+        sold = _sold(obs)
+        mean, second = first.mean[obs.starts][sold], np.square(first.sd[obs.starts])[sold]
+        member = member[sold]
         centre, spread = float(mean.mean()), float(np.var(mean) + second.mean())
         n_groups, worth = len(self.groups_.names), 5.0
         count = np.bincount(member, minlength=n_groups)
@@ -378,17 +368,16 @@ class DemandFilter:
         self.parameters_ = replace(self.parameters_, dispersion=own)
 
 
+def _sold(obs: Observations) -> np.ndarray:
+    """Mark the series that sold anything; all of them if none did.
+
+    A series of zeros says only that its level is low: left in, its posterior follows the prior down
+    and the prior follows it, without end.
+    """
+    sold = np.add.reduceat(obs.y > 0, obs.starts) > 0
+    return sold if sold.any() else np.ones_like(sold)
+
+
 def with_values(params: FilterParameters, values: Mapping[str, Any]) -> FilterParameters:
     """Return parameters with some of them replaced, by name."""
     return replace(params, **values)
-
-
-def group_series(panel: pd.DataFrame, columns: Sequence[str]) -> Groups:
-    """Return the groups of a panel's series by static columns; one group where it has none."""
-    index = series_index(panel)
-    present = [c for c in columns if c in panel.columns]
-    if not present:
-        return Groups(["all series"], np.zeros(len(index.ids), dtype=int))
-    labels = panel[present].iloc[index.starts].astype(str).agg(" ".join, axis=1)
-    codes, names = pd.factorize(labels, sort=True)
-    return Groups([str(n) for n in names], codes)

@@ -8,7 +8,7 @@ import pytest
 
 from civstats.data.synthetic import make_panel
 from civstats.demand_filter import DemandFilter, smooth_levels
-from civstats.demand_filter.model import group_series
+from civstats.demand_filter.groups import group_series
 from civstats.schema import CENSORED, DEMAND, DS, ID, STOCK, CivstatsError, Y, validate_panel
 from civstats.stockouts.simulate import simulate_stockouts
 
@@ -113,6 +113,22 @@ def test_a_dispersion_for_every_series_where_they_differ():
     found = np.asarray(fitted.parameters_.dispersion)
     assert np.corrcoef(np.log(found), np.log(size))[0, 1] > 0.9
     assert np.median(found[size < 1]) == pytest.approx(0.7, rel=0.3)
+
+
+def test_series_without_a_sale_do_not_drag_the_prior_down(world, censored):
+    names = [f"zero_{i}" for i in range(12)]
+    days = pd.DatetimeIndex(world[DS].unique())
+    first = world.groupby("dept_id", observed=True).head(1)
+    zeros = pd.concat(
+        [first.iloc[[i % len(first)]].assign(unique_id=n).loc[lambda d: d.index.repeat(len(days))]
+         .assign(ds=days, y=0.0, stock=1.0, is_censored=False, demand=0.0) for i, n in enumerate(names)]
+    )  # fmt: skip
+    both = pd.concat([world.astype({ID: str}), zeros], ignore_index=True)
+    fitted = DemandFilter(treatment="censor", **SMALL).fit(validate_panel(both))
+    kept = fitted.parameters_of(["FOODS_1_001_CA_1"])
+    usual = censored.parameters_of(["FOODS_1_001_CA_1"])
+    assert float(kept.prior_sd[0]) < 1.3 * float(usual.prior_sd[0])
+    assert abs(float(kept.prior_mean[0]) - float(usual.prior_mean[0])) < 0.5
 
 
 def test_refusals():
