@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from civstats.features.history import OLD, history_features, sales_grid
+from civstats.features.history import OLD, filtered_demand, history_features, sales_grid
 from civstats.schema import CivstatsError, validate_panel
 
 ORIGINS = [1, 8, 40, 139, 140]
@@ -148,3 +148,26 @@ def test_weekly_panels_keep_their_periods():
 def test_origins_outside_the_grid_are_refused():
     with pytest.raises(CivstatsError, match=r"origins must lie in \[1, 140\]"):
         history_features(sales_grid(make()), [141])
+
+
+def test_the_filter_is_fitted_once_to_the_same_days(monkeypatch):
+    from civstats.demand_filter import DemandFilter
+
+    fits = []
+    fit = DemandFilter.fit
+    monkeypatch.setattr(DemandFilter, "fit", lambda self, p: fits.append(1) or fit(self, p))
+    days = pd.date_range("2024-01-01", periods=30)
+    flags = np.arange(30) % 7 == 3
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "y": 2.0, "is_censored": flags})
+    panel = validate_panel(frame)
+    first, _ = filtered_demand(panel)
+    again, _ = filtered_demand(validate_panel(frame.copy()))
+    np.testing.assert_array_equal(first, again)
+    assert len(fits) == 1
+    # What a caller does to its answer is its own; other days, or other flags, are another panel.
+    first[:] = -1
+    np.testing.assert_array_equal(filtered_demand(panel)[0], again)
+    other, _ = filtered_demand(validate_panel(frame.assign(y=np.where(days.day == 9, 3.0, 2.0))))
+    assert other[8] == 3.0
+    filtered_demand(validate_panel(frame.assign(is_censored=~flags)))
+    assert len(fits) == 3
