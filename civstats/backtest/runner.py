@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -176,7 +177,10 @@ def _results(tasks: Iterator[_Task], n_jobs: int) -> Iterator[tuple[str, _Done]]
 
     # Memory maps would hand the workers read-only columns, which pandas refuses here and there.
     pool = Parallel(n_jobs, return_as="generator_unordered", max_nbytes=None, pre_dispatch=n_jobs)
-    yield from pool(delayed(_run)(task) for task in tasks)
+    with warnings.catch_warnings():
+        # A worker whose memory has grown by a panel is replaced once its task is done.
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+        yield from pool(delayed(_run)(task) for task in tasks)
     # Idle workers would hold their memory while the models with threads of their own run.
     get_reusable_executor().shutdown(wait=True)
 

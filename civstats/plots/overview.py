@@ -149,7 +149,7 @@ def _weeks(ax: Axes, panel: pd.DataFrame, out: np.ndarray, known: np.ndarray) ->
     starts = (ticks.max() - 7 * np.arange(len(days)) - 6).astype("datetime64[D]")
     ax.plot(starts[whole][::-1], share[whole][::-1], color=BLUE, lw=1.3)
     ax.set_ylim(0, max(float(share[whole].max(initial=0.0)) * 1.12, 0.01))
-    locator = AutoDateLocator(minticks=3, maxticks=5)
+    locator = AutoDateLocator(minticks=3, maxticks=7)
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     ax.yaxis.set_major_locator(MaxNLocator(4))

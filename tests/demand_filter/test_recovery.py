@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +12,12 @@ from scipy import stats
 from civstats import CivstatsError, validate_panel
 from civstats.censoring import NegBin
 from civstats.data.synthetic import WorldParameters, make_panel
-from civstats.demand_filter import DemandFilter, FilterParameters, build_grid
+from civstats.demand_filter import DemandFilter, FilterParameters, build_grid, smooth_levels
+from civstats.demand_filter._offset_error import KeptRegression
+from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.empirical_bayes import Estimate
+from civstats.demand_filter.model import Groups
+from civstats.demand_filter.offsets import zero_offsets
 from civstats.demand_filter.recovery import recover
 from civstats.schema import series_index, stockout_days
 from civstats.stockouts.simulate import simulate_stockouts
@@ -31,6 +37,12 @@ def known(panel, params, treatment="censor", hidden=False):
         values["back_rate"] = np.broadcast_to(params.back_rate, (n,)).copy()
     model.parameters_ = FilterParameters(params.family, **values)
     model.ids_ = series_index(panel).ids
+    model.groups_ = Groups(["all series"], np.zeros(n, dtype=int))
+    sure, nothing = np.zeros((1, 1)), np.zeros((0, 1))
+    theta = np.log([float(np.mean(values["level_sd"])) or 1.0])
+    model.estimates_ = {
+        "all": Estimate(("level_sd",), theta, sure, nothing, nothing, (False,), 0.0)
+    }
     return model
 
 
@@ -370,7 +382,6 @@ def test_parameter_draws_are_shared_and_widen_the_total():
     empty = np.zeros((0, 2))
     theta = np.log([2.0, 0.03])
     model.estimates_ = {"all": Estimate(names, theta, covariance, empty, empty, (False, True), 0.0)}
-    model.groups_ = type("G", (), {"names": ["d"], "of_series": np.zeros(30, dtype=int)})()
     fixed = recover(panel, model, n_draws=300).lost("dept_id")
     drawn = recover(panel, model, n_draws=300, parameter_draws=60).lost("dept_id")
     width = [float(t["lost-hi-80"][0] - t["lost-lo-80"][0]) for t in (fixed, drawn)]
@@ -393,3 +404,29 @@ def test_inputs_stay_and_errors_mend():
         found.lost("price")
     with pytest.raises(CivstatsError, match="n_draws must"):
         recover(panel, known(panel, params), n_draws=-1)
+
+
+def test_the_error_of_the_offsets_widens_the_bands_of_the_level():
+    panel, params = world(0.3, n=3, days=70)
+    model = known(panel, params)
+    narrow = recover(panel, model, levels=[80], n_draws=400, parameter_draws=200)
+    model.offsets = True
+    model.design_ = OffsetDesign.learn(panel, harmonics=0)
+    k = len(model.design_.names)
+    covariance = np.diag(np.linspace(0.02, 0.08, k))
+    zero = zero_offsets(model.design_.names, 1)
+    model.coefficients_ = replace(zero, result=KeptRegression(covariance))
+    wide = recover(panel, model, levels=[80], n_draws=400, parameter_draws=200)
+    z = model.design_.matrix(panel).astype(float)
+    variance = ((z @ covariance) * z).sum(axis=1)
+    obs = model.observations(panel)
+    sd = smooth_levels(obs, model.parameters_).smoothed.sd
+    width = [
+        np.log(f.frame["level_smoothed-hi-80"] / f.frame["level_smoothed-lo-80"])
+        for f in (narrow, wide)
+    ]
+    np.testing.assert_allclose(width[1] / width[0], np.sqrt(1 + variance / sd**2), rtol=1e-3)
+    # Shared by all series and days, so that totals are wider, too.
+    total = [f.lost(level=80) for f in (narrow, wide)]
+    spread = [float(t["lost-hi-80"][0] - t["lost-lo-80"][0]) for t in total]
+    assert spread[1] > 1.05 * spread[0]
