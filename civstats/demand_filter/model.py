@@ -26,6 +26,7 @@ from civstats.demand_filter.offsets import OffsetCoefficients, Respond, fit_offs
 from civstats.demand_filter.parameters import COUNTS, FilterParameters
 from civstats.demand_filter.passes import log_likelihood, smooth_levels
 from civstats.demand_filter.responses import responses
+from civstats.demand_filter.results import LevelSummary
 from civstats.schema import ID, CivstatsError, check_treatment, series_index
 
 _LEAST_RISE = 1e-5
@@ -307,9 +308,8 @@ class DemandFilter:
         """Move the prior of the first level to what the series show (an EM step)."""
         first = smooth_levels(obs, params, summaries=("smoothed",), n_jobs=self.n_jobs).smoothed
         assert first is not None
-        sold = _sold(obs)
-        mean, sd = first.mean[obs.starts][sold], first.sd[obs.starts][sold]
-        spread = np.sqrt(np.var(mean) + np.square(sd).mean())
+        mean, second, _ = _first_levels(obs, params, first)
+        spread = np.sqrt(np.var(mean) + second.mean())
         return replace(params, prior_mean=float(mean.mean()), prior_sd=float(max(spread, 0.05)))
 
     def _by_group(
@@ -342,9 +342,8 @@ class DemandFilter:
         mine = with_values(params, {n: v[member] for n, v in values.items()})
         first = smooth_levels(obs, mine, summaries=("smoothed",), n_jobs=self.n_jobs).smoothed
         assert first is not None
-        sold = _sold(obs)
-        mean, second = first.mean[obs.starts][sold], np.square(first.sd[obs.starts])[sold]
-        member = member[sold]
+        mean, second, known = _first_levels(obs, params, first)
+        member = member[known]
         centre, spread = float(mean.mean()), float(np.var(mean) + second.mean())
         n_groups, worth = len(self.groups_.names), 5.0
         count = np.bincount(member, minlength=n_groups)
@@ -368,14 +367,25 @@ class DemandFilter:
         self.parameters_ = replace(self.parameters_, dispersion=own)
 
 
-def _sold(obs: Observations) -> np.ndarray:
-    """Mark the series that sold anything; all of them if none did.
+def _first_levels(
+    obs: Observations, params: FilterParameters, level: LevelSummary
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return mean and variance of the first levels, and which series they are of.
 
-    A series of zeros says only that its level is low: left in, its posterior follows the prior down
-    and the prior follows it, without end.
+    A series of zeros says only that its level is low: its posterior would follow the prior down and
+    the prior follow it, without end. It counts as half a sale in all its days; a series that no day
+    speaks of does not count.
     """
-    sold = np.add.reduceat(obs.y > 0, obs.starts) > 0
-    return sold if sold.any() else np.ones_like(sold)
+    mean, second = level.mean[obs.starts], np.square(level.sd[obs.starts])
+    days = np.add.reduceat((obs.kind != SILENT).astype(float), obs.starts)
+    known = days > 0
+    if not known.any():
+        return mean, second, ~known
+    zeros = known & (np.add.reduceat(np.where(obs.kind != SILENT, obs.y, 0.0), obs.starts) == 0)
+    if params.family in COUNTS:
+        mean = np.where(zeros, np.log(0.5 / np.maximum(days, 1.0)), mean)
+        second = np.where(zeros, 0.0, second)
+    return mean[known], second[known], known
 
 
 def with_values(params: FilterParameters, values: Mapping[str, Any]) -> FilterParameters:

@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from civstats.data.synthetic import make_panel
-from civstats.demand_filter import DemandFilter, smooth_levels
+from civstats.demand_filter import DemandFilter, FilterParameters, observations, smooth_levels
 from civstats.demand_filter.groups import group_series
+from civstats.demand_filter.model import _first_levels
 from civstats.schema import CENSORED, DEMAND, DS, ID, STOCK, CivstatsError, Y, validate_panel
 from civstats.stockouts.simulate import simulate_stockouts
 
@@ -115,20 +116,19 @@ def test_a_dispersion_for_every_series_where_they_differ():
     assert np.median(found[size < 1]) == pytest.approx(0.7, rel=0.3)
 
 
-def test_series_without_a_sale_do_not_drag_the_prior_down(world, censored):
-    names = [f"zero_{i}" for i in range(12)]
-    days = pd.DatetimeIndex(world[DS].unique())
-    first = world.groupby("dept_id", observed=True).head(1)
-    zeros = pd.concat(
-        [first.iloc[[i % len(first)]].assign(unique_id=n).loc[lambda d: d.index.repeat(len(days))]
-         .assign(ds=days, y=0.0, stock=1.0, is_censored=False, demand=0.0) for i, n in enumerate(names)]
-    )  # fmt: skip
-    both = pd.concat([world.astype({ID: str}), zeros], ignore_index=True)
-    fitted = DemandFilter(treatment="censor", **SMALL).fit(validate_panel(both))
-    kept = fitted.parameters_of(["FOODS_1_001_CA_1"])
-    usual = censored.parameters_of(["FOODS_1_001_CA_1"])
-    assert float(kept.prior_sd[0]) < 1.3 * float(usual.prior_sd[0])
-    assert abs(float(kept.prior_mean[0]) - float(usual.prior_mean[0])) < 0.5
+def test_series_without_a_sale_count_as_half_a_sale_and_unseen_ones_not_at_all():
+    """Their posterior would follow the prior down, and the prior follow it."""
+    days = pd.date_range("2024-01-01", periods=20)
+    frame = pd.DataFrame({ID: np.repeat(["a", "b", "c"], 20), DS: np.tile(days, 3), Y: 0.0})
+    frame.loc[:19, Y] = 2.0
+    frame[CENSORED] = frame[ID] == "c"
+    obs = observations(validate_panel(frame), "censor")
+    params = FilterParameters("poisson", prior_mean=0.0, prior_sd=3.0)
+    level = smooth_levels(obs, params, summaries=("smoothed",), n_jobs=1).smoothed
+    mean, second, known = _first_levels(obs, params, level)
+    assert known.tolist() == [True, True, False]
+    assert mean.tolist() == [level.mean[0], np.log(0.5 / 20)]
+    assert second.tolist() == [level.sd[0] ** 2, 0.0]
 
 
 def test_refusals():
