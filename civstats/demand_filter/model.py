@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from civstats.demand_filter.covariates import OffsetDesign
-from civstats.demand_filter.empirical_bayes import (
-    SCALES,
-    Estimate,
-    Heterogeneity,
-    heterogeneity,
-    individual,
-    maximise,
-    shrink,
+from civstats.demand_filter._estimation import (
+    Shared,
+    first_parameters,
+    own_dispersion,
+    sample_series,
+    with_values,
 )
+from civstats.demand_filter.covariates import OffsetDesign
+from civstats.demand_filter.empirical_bayes import Estimate, Heterogeneity, heterogeneity
 from civstats.demand_filter.grid import Grid, build_grid
 from civstats.demand_filter.groups import Groups, group_series
 from civstats.demand_filter.layout import EXACT, SILENT, UNKNOWN, Observations, observations
 from civstats.demand_filter.offsets import OffsetCoefficients, Respond, fit_offsets, zero_offsets
-from civstats.demand_filter.parameters import COUNTS, FilterParameters
-from civstats.demand_filter.passes import log_likelihood, smooth_levels
+from civstats.demand_filter.parameters import FilterParameters
 from civstats.demand_filter.responses import responses
-from civstats.demand_filter.results import LevelSummary
 from civstats.schema import ID, CivstatsError, check_treatment, series_index
+
+__all__ = ["DemandFilter", "Groups", "group_series", "with_values"]
 
 _LEAST_RISE = 1e-5
 """Rise of the log-likelihood per day below which offsets and hyperparameters have settled."""
-_WEAK_SD = 1.5
 _CHUNK = 2_000_000
 
 
@@ -160,15 +157,15 @@ class DemandFilter:
         index = series_index(panel)
         self.ids_ = index.ids
         everything = self._observe(panel)
-        picked = self._sample(everything)
+        picked = sample_series(everything, self.groups_, self.sample_rows, self.seed)
         some = everything.take(picked)
         rows = everything.rows_of(picked)
         matrix = self.design_.matrix(panel.iloc[rows]) if self.offsets else np.zeros((len(rows), 0))
         names = self.design_.names if self.offsets else ()
         prior_sd = self.design_.prior_sd if self.offsets else np.zeros(0)
-        member = self.groups_.of_series[picked]
-        row_group = np.repeat(member, some.lengths)
-        params = self._first(some)
+        shared = Shared(self.free, self.groups_.names, self.groups_.of_series[picked], self.n_jobs)
+        row_group = np.repeat(shared.member, some.lengths)
+        params = first_parameters(some, self.family, self.free)
         found = zero_offsets(names, len(self.groups_.names))
         whole: Estimate | None = None
         for k in range(self.rounds):
@@ -183,26 +180,27 @@ class DemandFilter:
                     max_rounds=20 if k == 0 else 6,
                 )
             moved = some.with_offset(found.offsets(matrix, row_group))
-            now = self._maximise(moved, params, None if whole is None else whole.in_units)
+            now = shared.maximise(moved, params, None if whole is None else whole.in_units)
             rise = np.inf if whole is None else now.loglik - whole.loglik
             whole = now
-            params = self._prior(moved, with_values(params, whole.in_units), member)
+            params = shared.prior(moved, with_values(params, whole.in_units))
             if rise < _LEAST_RISE * some.n_rows:
                 break
         assert whole is not None
         self.coefficients_ = found
-        self.estimates_ = {"all": whole}
         tested = [n for n in ("dispersion", "level_sd") if n in whole.names]
         self.heterogeneity_ = {n: heterogeneity(whole, n) for n in tested}
-        by_group = self._by_group(moved, params, member, whole)
-        prior_mean, prior_sd_of = self._group_priors(moved, params, member, by_group)
+        by_group, parts = shared.by_group(moved, params, whole)
+        self.estimates_ = {"all": whole} | parts
+        prior_mean, prior_sd_of = shared.group_priors(moved, params, by_group)
         of = self.groups_.of_series
         values = {n: v[of] for n, v in by_group.items()}
         self.parameters_ = replace(
             params, **values, prior_mean=prior_mean[of], prior_sd=prior_sd_of[of]
         )
         if self.individual and "dispersion" in self.free:
-            self._own_dispersion(everything, panel)
+            all_days = everything.with_offset(self.offset(panel))
+            self.parameters_ = own_dispersion(all_days, self.parameters_, self.n_jobs)
         return self
 
     def observations(self, panel: pd.DataFrame) -> Observations:
@@ -259,135 +257,5 @@ class DemandFilter:
             obs = replace(obs, status=np.where(silent, UNKNOWN, obs.status).astype(np.uint8))
         return obs
 
-    def _sample(self, obs: Observations) -> np.ndarray:
-        """Positions of the series from which shared quantities are estimated, ascending."""
-        rng = np.random.default_rng(self.seed)
-        order = rng.permutation(obs.n_series)
-        member, length = self.groups_.of_series[order], obs.lengths[order]
-        picked = np.zeros(len(order), dtype=bool)
-        for g in range(len(self.groups_.names)):
-            rows = np.flatnonzero(member == g)
-            before = np.cumsum(length[rows]) - length[rows]
-            picked[rows[before < self.sample_rows]] = True
-        return np.sort(order[picked])
-
-    def _first(self, obs: Observations) -> FilterParameters:
-        """Where estimation starts: the crude mean of sales, and wide."""
-        spoken = obs.kind == EXACT
-        mean = float(obs.y[spoken].mean()) if spoken.any() else 1.0
-        start: dict[str, Any] = {n: SCALES[n].start for n in self.free}
-        sd = _WEAK_SD
-        if self.family in COUNTS:
-            centre = np.log(max(mean, 1e-3))
-        elif self.family == "lognormal":
-            logs = np.log(obs.y[spoken & (obs.y > 0)])
-            centre = float(logs.mean()) if logs.size else 0.0
-            start["dispersion"] = 0.5
-        else:
-            centre, sd = mean, max(float(obs.y[spoken].std()), 1e-3) if spoken.any() else 1.0
-            start |= {"dispersion": sd, "level_sd": 0.05 * sd}
-        return FilterParameters(self.family, prior_mean=centre, prior_sd=sd, **start)
-
     def _respond(self, obs: Observations, params: FilterParameters, grid: Grid) -> Respond:
         return lambda x: responses(obs.with_offset(x), params, grid=grid, n_jobs=self.n_jobs)
-
-    def _maximise(
-        self, obs: Observations, params: FilterParameters, start: dict[str, float] | None
-    ) -> Estimate:
-        grid = build_grid(obs, params)
-
-        def loglik(values: dict[str, float]) -> np.ndarray:
-            return log_likelihood(obs, with_values(params, values), grid=grid, n_jobs=self.n_jobs)
-
-        begin = start or {n: float(np.mean(getattr(params, n))) for n in self.free}
-        return maximise(loglik, self.free, begin)
-
-    def _prior(
-        self, obs: Observations, params: FilterParameters, member: np.ndarray
-    ) -> FilterParameters:
-        """Move the prior of the first level to what the series show (an EM step)."""
-        first = smooth_levels(obs, params, summaries=("smoothed",), n_jobs=self.n_jobs).smoothed
-        assert first is not None
-        mean, second, _ = _first_levels(obs, params, first)
-        spread = np.sqrt(np.var(mean) + second.mean())
-        return replace(params, prior_mean=float(mean.mean()), prior_sd=float(max(spread, 0.05)))
-
-    def _by_group(
-        self, obs: Observations, params: FilterParameters, member: np.ndarray, whole: Estimate
-    ) -> dict[str, np.ndarray]:
-        """Estimate every group, shrink, and return values by name, shape (n_groups,)."""
-        names = self.groups_.names
-        if len(names) == 1:
-            return {n: np.array([v]) for n, v in whole.in_units.items()}
-        found = []
-        for g, name in enumerate(names):
-            series = np.flatnonzero(member == g)
-            part = self._maximise(obs.take(series), params.take(series), whole.in_units)
-            self.estimates_[name] = part
-            found.append(part)
-        theta = shrink(whole, found)
-        return {
-            n: np.array([SCALES[n].back(float(t)) for t in theta[:, j]])
-            for j, n in enumerate(whole.names)
-        }
-
-    def _group_priors(
-        self,
-        obs: Observations,
-        params: FilterParameters,
-        member: np.ndarray,
-        values: dict[str, np.ndarray],
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Prior mean and sd of the first level by group, the whole worth a few series more."""
-        mine = with_values(params, {n: v[member] for n, v in values.items()})
-        first = smooth_levels(obs, mine, summaries=("smoothed",), n_jobs=self.n_jobs).smoothed
-        assert first is not None
-        mean, second, known = _first_levels(obs, params, first)
-        member = member[known]
-        centre, spread = float(mean.mean()), float(np.var(mean) + second.mean())
-        n_groups, worth = len(self.groups_.names), 5.0
-        count = np.bincount(member, minlength=n_groups)
-        total = np.bincount(member, weights=mean, minlength=n_groups)
-        means = (total + worth * centre) / (count + worth)
-        square = np.square(mean - means[member]) + second
-        spreads = np.bincount(member, weights=square, minlength=n_groups)
-        spreads = (spreads + worth * spread) / (count + worth)
-        return means, np.maximum(np.sqrt(spreads), 0.05)
-
-    def _own_dispersion(self, everything: Observations, panel: pd.DataFrame) -> None:
-        """Give every series a dispersion of its own, shrunk to its group's."""
-        obs = everything.with_offset(self.offset(panel))
-        grid = build_grid(obs, self.parameters_)
-
-        def loglik(dispersion: np.ndarray) -> np.ndarray:
-            params = replace(self.parameters_, dispersion=dispersion)
-            return log_likelihood(obs, params, grid=grid, n_jobs=self.n_jobs)
-
-        own = individual(loglik, np.asarray(self.parameters_.dispersion), "dispersion")
-        self.parameters_ = replace(self.parameters_, dispersion=own)
-
-
-def _first_levels(
-    obs: Observations, params: FilterParameters, level: LevelSummary
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return mean and variance of the first levels, and which series they are of.
-
-    A series of zeros says only that its level is low: its posterior would follow the prior down and
-    the prior follow it, without end. It counts as half a sale in all its days; a series that no day
-    speaks of does not count.
-    """
-    mean, second = level.mean[obs.starts], np.square(level.sd[obs.starts])
-    days = np.add.reduceat((obs.kind != SILENT).astype(float), obs.starts)
-    known = days > 0
-    if not known.any():
-        return mean, second, ~known
-    zeros = known & (np.add.reduceat(np.where(obs.kind != SILENT, obs.y, 0.0), obs.starts) == 0)
-    if params.family in COUNTS:
-        mean = np.where(zeros, np.log(0.5 / np.maximum(days, 1.0)), mean)
-        second = np.where(zeros, 0.0, second)
-    return mean[known], second[known], known
-
-
-def with_values(params: FilterParameters, values: Mapping[str, Any]) -> FilterParameters:
-    """Return parameters with some of them replaced, by name."""
-    return replace(params, **values)

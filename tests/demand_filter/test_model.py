@@ -8,8 +8,8 @@ import pytest
 
 from civstats.data.synthetic import make_panel
 from civstats.demand_filter import DemandFilter, FilterParameters, observations, smooth_levels
+from civstats.demand_filter._estimation import first_levels
 from civstats.demand_filter.groups import group_series
-from civstats.demand_filter.model import _first_levels
 from civstats.schema import CENSORED, DEMAND, DS, ID, STOCK, CivstatsError, Y, validate_panel
 from civstats.stockouts.simulate import simulate_stockouts
 
@@ -125,7 +125,7 @@ def test_series_without_a_sale_count_as_half_a_sale_and_unseen_ones_not_at_all()
     obs = observations(validate_panel(frame), "censor")
     params = FilterParameters("poisson", prior_mean=0.0, prior_sd=3.0)
     level = smooth_levels(obs, params, summaries=("smoothed",), n_jobs=1).smoothed
-    mean, second, known = _first_levels(obs, params, level)
+    mean, second, known = first_levels(obs, params, level)
     assert known.tolist() == [True, True, False]
     assert mean.tolist() == [level.mean[0], np.log(0.5 / 20)]
     assert second.tolist() == [level.sd[0] ** 2, 0.0]
