@@ -1,4 +1,4 @@
-"""Scores of prediction intervals: coverage and width, and the coverage a model itself expects."""
+"""Scores of prediction intervals: coverage, width, pinball and Winkler; the coverage a model expects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from civstats.censoring import NegBin
+from civstats.evaluation.distributions import DrawRows, NegBinRows, components
 from civstats.evaluation.metric import Metric, View
 from civstats.schema import ForecastError
 
@@ -66,6 +66,39 @@ def width(lo: ArrayLike, hi: ArrayLike) -> float:
     return float((high - low).mean()) if low.size else float("nan")
 
 
+def pinball(actual: ArrayLike, quantile: ArrayLike, probability: float) -> np.ndarray:
+    """Return the pinball (quantile) loss of each row, not doubled.
+
+    Examples
+    --------
+    >>> pinball([3.0, 1.0], [2.0, 2.0], 0.75)
+    array([0.75, 0.25])
+    """
+    gap = np.asarray(actual, dtype=float) - np.asarray(quantile, dtype=float)
+    return np.maximum(probability * gap, (probability - 1) * gap)
+
+
+def winkler_rows(actual: ArrayLike, lo: ArrayLike, hi: ArrayLike, level: float) -> np.ndarray:
+    """Return each row's interval score: width, and misses at 2 / (1 - level) each unit.
+
+    Winkler (1972); proper for the central interval of that level (Gneiting and Raftery 2007).
+
+    Parameters
+    ----------
+    actual, lo, hi : array_like, shape (n,)
+    level : float
+        Percent.
+
+    Examples
+    --------
+    >>> winkler_rows([1.0, 5.0], [0.0, 0.0], [3.0, 3.0], 80)
+    array([ 3., 23.])
+    """
+    low, high, a = _ends(lo, hi, actual)
+    miss = np.maximum(low - a, 0) + np.maximum(a - high, 0)
+    return high - low + miss * 2 / (1 - level / 100)
+
+
 def expected_coverage(paths: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.ndarray:
     """P(lo <= D <= hi) under a model's own predictive paths.
 
@@ -99,12 +132,11 @@ def expected_coverage(paths: np.ndarray, lo: np.ndarray, hi: np.ndarray) -> np.n
     step = max(1, _CHUNK // max(1, n_samples * h))
     for start in range(0, n_series, step):
         part = slice(start, start + step)
-        draws = paths[part]
-        if not np.isfinite(draws).all():
+        if not np.isfinite(paths[part]).all():
             raise ForecastError("paths hold missing or infinite values")
-        inside = (draws >= lo[part, None]) & (draws <= hi[part, None])
-        out[part] = inside.mean(axis=1)
-    return np.where(np.isnan(lo), np.nan, out)
+        rows = DrawRows(paths[part].transpose(0, 2, 1).reshape(-1, n_samples))
+        out[part] = rows.inside(lo[part].ravel(), hi[part].ravel()).reshape(-1, h)
+    return out
 
 
 def expected_marginal_coverage(
@@ -137,32 +169,8 @@ def expected_marginal_coverage(
     >>> expected_marginal_coverage(pd.DataFrame([row]), low, high).round(4)
     array([[0.8403]])
     """
-    families = set(marginal["family"].unique())
-    parts, rest = divmod(len(marginal), max(lo.size, 1)) if "weight" in marginal else (1, 0)
-    if families != {"negbin"} or rest or len(marginal) != lo.size * parts:
-        raise ForecastError(
-            f"marginals of {', '.join(map(str, sorted(families)))} with {len(marginal)} row(s) for "
-            f"{lo.size} interval(s); expected one negbin row an interval, or as many with a weight"
-        )
-    if parts > 1:
-        out = np.zeros(lo.shape)
-        for k in range(parts):
-            part = marginal.iloc[k::parts]
-            weight = part["weight"].to_numpy(dtype=float).reshape(lo.shape)
-            out += weight * expected_marginal_coverage(part.drop(columns="weight"), lo, hi)
-        return out
-    mean, size = (
-        marginal[c].to_numpy(dtype=float).reshape(lo.shape) for c in ("mean", "dispersion")
-    )
-    known = np.isfinite(lo) & (mean > 0)
-    # A mean of zero puts everything on zero.
-    out = np.where(np.isnan(lo), np.nan, ((lo <= 0) & (hi >= 0)).astype(float))
-    family, eta = NegBin(size[known]), np.log(mean[known])
-    below = np.ceil(lo[known]) - 1
-    out[known] = family.cdf(np.floor(hi[known]), eta) - np.where(
-        below >= 0, family.cdf(np.maximum(below, 0), eta), 0.0
-    )
-    return out
+    rows = NegBinRows(*components(marginal, lo.size))
+    return rows.inside(lo.ravel(), hi.ravel()).reshape(lo.shape)
 
 
 def _covered(view: View) -> np.ndarray:
@@ -174,8 +182,27 @@ def _width(view: View) -> np.ndarray:
     return distance
 
 
+def _tail(view: View) -> float:
+    assert view.level is not None
+    return (1 - view.level / 100) / 2
+
+
+def _pinball(view: View) -> np.ndarray:
+    tail = _tail(view)
+    below, above = pinball(view.actual, view.lo, tail), pinball(view.actual, view.hi, 1 - tail)
+    mean: np.ndarray = (below + above) / 2
+    return mean
+
+
+def _winkler(view: View) -> np.ndarray:
+    return winkler_rows(view.actual, view.lo, view.hi, view.level or 80.0)
+
+
 INTERVALS = (
     Metric("coverage", _covered, by_level=True),
     Metric("width", _width, by_level=True),
+    Metric("winkler", _winkler, by_level=True),
+    Metric("pinball", _pinball, by_level=True),
 )
-"""The table of interval scores, each computed at every level."""
+"""The table of interval scores, each computed at every level. `pinball` is the mean pinball loss of
+the interval's two ends, `winkler` the same thing in units of width: 4 / (1 - level) times it."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from civstats.evaluation.distributions import Distribution
+
 Part = Literal["mean", "median", "lo", "hi"]
+Kind = Literal["plain", "censored"]
+Scale = Literal["squared", "seasonal"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,14 @@ class View:
         ``read(part, level)`` returns a forecast column on these rows, shape (n,).
     level : float, optional
         Level of the interval being scored, percent.
+    scale : callable, optional
+        ``scale(which)`` returns what the row's errors are scaled by, NaN where unknown, (n,).
+    distribution : Distribution, optional
+        The model's predictive distributions on these rows.
+    stock : numpy.ndarray, shape (n,), optional
+        Units that could have been sold; NaN where unknown.
+    is_censored : numpy.ndarray of bool, shape (n,), optional
+        Whether demand is known only to have been at least `actual`.
     """
 
     actual: np.ndarray
@@ -34,6 +47,10 @@ class View:
     n_windows: int
     read: Callable[[Part, float | None], np.ndarray]
     level: float | None = None
+    scale: Callable[[Scale], np.ndarray] | None = None
+    distribution: Distribution | None = None
+    stock: np.ndarray | None = None
+    is_censored: np.ndarray | None = None
 
     @property
     def mean(self) -> np.ndarray:
@@ -76,6 +93,14 @@ class Metric:
         Scored once for each interval level.
     unit : {"row", "window"}
         What `n` counts: rows, or totals over a series' window.
+    kind : {"plain", "censored"}
+        Whether it takes the target for what it is, or a stockout day's sales for a bound.
+    scaled_by : {"squared", "seasonal"}, optional
+        Rows without that scale are left out.
+    needs : {"distribution", "family", "stock"}
+        What it cannot be had without, beyond the forecast's columns.
+    rewards_mean : bool
+        Whether it is the mean that does best, which heavy censoring leaves unidentified.
     """
 
     name: str
@@ -84,9 +109,43 @@ class Metric:
     root: bool = False
     by_level: bool = False
     unit: Literal["row", "window"] = "row"
+    kind: Kind = "plain"
+    scaled_by: Scale | None = None
+    needs: frozenset[str] = frozenset()
+    rewards_mean: bool = False
 
     def finish(self, numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         """Divide (nothing by nothing, or by zero sales, is undefined: NaN) and take the root."""
         out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
         np.divide(numerator, denominator, out=out, where=denominator > 0)
         return np.sqrt(out) if self.root else out
+
+
+def split_root(part: np.ndarray, window: np.ndarray, n_windows: int) -> np.ndarray:
+    """Split the root of each window's mean over its rows, to first order.
+
+    A window's rows have the root for their plain mean, exactly, and move with their own part as
+    the root does: so a mean of roots is a mean over rows, and days can be resampled.
+
+    Parameters
+    ----------
+    part : numpy.ndarray, shape (n,)
+        Not negative.
+    window : numpy.ndarray of int, shape (n,)
+    n_windows : int
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+
+    Examples
+    --------
+    >>> float(split_root(np.array([1.0, 17.0]), np.zeros(2, dtype=int), 1).mean())
+    3.0
+    """
+    count = np.maximum(np.bincount(window, minlength=n_windows), 1)
+    mean = (np.bincount(window, weights=part, minlength=n_windows) / count)[window]
+    root = np.sqrt(mean)
+    out = np.zeros(len(root))
+    np.divide(part - mean, 2 * root, out=out, where=root > 0)
+    return np.asarray(root + out)

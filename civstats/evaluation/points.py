@@ -1,11 +1,11 @@
-"""Scores of point forecasts: WAPE with the median, RMSE and bias with the mean."""
+"""Scores of point forecasts: WAPE and MASE with the median, RMSE, RMSSE and bias with the mean."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from civstats.evaluation.metric import Metric, View
+from civstats.evaluation.metric import Metric, Scale, View, split_root
 from civstats.schema import ForecastError
 
 
@@ -103,10 +103,33 @@ def _squared(view: View) -> np.ndarray:
     return error
 
 
+def _over(view: View, which: Scale, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Divide errors by their rows' scale; rows without one get 0 and are told apart."""
+    assert view.scale is not None
+    scale = view.scale(which)
+    held = np.isfinite(scale)
+    out = np.zeros(len(errors))
+    np.divide(errors, scale, out=out, where=held)
+    return out, held
+
+
+def _scaled_absolute(view: View) -> np.ndarray:
+    return _over(view, "seasonal", np.abs(view.median - view.actual))[0]
+
+
+def _root_scaled_squared(view: View) -> np.ndarray:
+    part, held = _over(view, "squared", np.square(view.mean - view.actual))
+    out = np.zeros(len(part))
+    out[held] = split_root(part[held], view.window[held], view.n_windows)
+    return out
+
+
 POINTS = (
     Metric("wape", _absolute, per="units"),
-    Metric("wape_total", _absolute_total, per="units", unit="window"),
-    Metric("rmse", _squared, root=True),
-    Metric("bias", _signed, per="units"),
+    Metric("wape_total", _absolute_total, per="units", unit="window", rewards_mean=True),
+    Metric("rmse", _squared, root=True, rewards_mean=True),
+    Metric("bias", _signed, per="units", rewards_mean=True),
+    Metric("mase", _scaled_absolute, scaled_by="seasonal"),
+    Metric("rmsse", _root_scaled_squared, unit="window", scaled_by="squared", rewards_mean=True),
 )
 """The table of point scores: a row here adds one to every score frame."""

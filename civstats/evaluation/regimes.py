@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation.metric import Kind
 from civstats.schema import (
     CENSORED,
     DEMAND,
     FLAG_KNOWN,
     IN_STOCK_SHARE,
+    STOCK,
     CivstatsError,
     Y,
     stockout_days,
@@ -32,12 +34,15 @@ class Regime:
         From scored panel rows to the mask of rows the regime takes, shape (n,).
     refusal : callable
         From scored panel rows to the reason why the regime cannot be had, None if it can.
+    kind : {"plain", "censored"}
+        Whether its scores take the target for what it is, or a stockout day's sales for a bound.
     """
 
     name: str
     target: str
     rows: Callable[[pd.DataFrame], np.ndarray]
     refusal: Callable[[pd.DataFrame], str | None]
+    kind: Kind = "plain"
 
 
 def _every(rows: pd.DataFrame) -> np.ndarray:
@@ -48,6 +53,21 @@ def _known_in_stock(rows: pd.DataFrame) -> np.ndarray:
     # A day of unknown status may have been a stockout: it is not known to be in stock.
     known = rows[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in rows.columns else True
     return known & ~stockout_days(rows)
+
+
+def _known_whole(rows: pd.DataFrame) -> np.ndarray:
+    # A day lost by the clock is a matter of exposure, not of a bound: nothing here scores it.
+    known = rows[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in rows.columns else True
+    if IN_STOCK_SHARE in rows.columns:
+        part = (rows[IN_STOCK_SHARE].to_numpy() < 1) & ~rows[CENSORED].to_numpy()
+        return np.asarray(known & ~part)
+    return np.broadcast_to(np.asarray(known, dtype=bool), len(rows)).copy()
+
+
+def _no_bounds(rows: pd.DataFrame) -> str | None:
+    if CENSORED not in rows.columns:
+        return f"the panel has no {CENSORED}: nobody knows which sales are bounds of demand"
+    return _no_flags(rows)
 
 
 def _no_flags(rows: pd.DataFrame) -> str | None:
@@ -68,14 +88,16 @@ REGIMES: tuple[Regime, ...] = (
     Regime("all_days", Y, _every, lambda rows: None),
     Regime("in_stock", Y, _known_in_stock, _no_flags),
     Regime("demand", DEMAND, _every, _no_demand),
+    Regime("censored", Y, _known_whole, _no_bounds, "censored"),
 )
 """The table of regimes: a row here adds one to every score frame.
 
 `in_stock` takes the days known to be in stock and is biased by selection: they are the days of
-low demand (see `civstats.evaluation.selection_bias`). There is no regime of stockout days: their
-sales are a bound of demand, and a plain error against a bound is no score."""
+low demand (see `civstats.evaluation.selection_bias`). `censored` takes every day of known status and
+takes a stockout day's sales for a bound, with scores of its own. There is no regime of stockout
+days: a plain error against a bound is no score."""
 
-NEEDED = (Y, CENSORED, FLAG_KNOWN, IN_STOCK_SHARE, DEMAND)
+NEEDED = (Y, CENSORED, FLAG_KNOWN, IN_STOCK_SHARE, STOCK, DEMAND)
 """Panel columns that the table reads."""
 
 
@@ -107,7 +129,7 @@ def choose_regimes(names: Sequence[str] | str | None, rows: pd.DataFrame) -> tup
     for name in names:
         if name not in table:
             hint = ""
-            if "stockout" in name or "censored" in name:
+            if "stockout" in name:
                 hint = (
                     "; sales of a stockout day are only a lower bound of demand, "
                     "so a plain error on those days is not offered"

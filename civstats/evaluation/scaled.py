@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from civstats.evaluation.alignment import align
+from civstats.evaluation.intervals import pinball
+from civstats.evaluation.metric import split_root
+from civstats.evaluation.scales import one_step_changes, scales
 from civstats.evaluation.significance import TwoWayBootstrap
 from civstats.schema import (
-    DS,
-    ID,
     SCORES,
     CivstatsError,
     ForecastError,
@@ -26,43 +27,7 @@ M5_LEVELS = (50.0, 67.0, 95.0, 99.0)
 """Central intervals whose ends, with the median, are the nine quantiles of the M5 competition."""
 SCALED = ("rmsse", "scaled_pinball")
 
-
-def one_step_changes(y: np.ndarray) -> tuple[float, float]:
-    """Return mean absolute and mean squared change between consecutive days from the first sale on.
-
-    Parameters
-    ----------
-    y : numpy.ndarray, shape (n_days,)
-        Sales up to the cutoff.
-
-    Returns
-    -------
-    absolute, squared : float
-        NaN where fewer than two days are left, or where nothing changes.
-
-    Examples
-    --------
-    >>> one_step_changes([0, 0, 2, 1, 4])
-    (2.0, 5.0)
-    """
-    y = np.asarray(y, dtype=float)
-    sold = np.flatnonzero(y)
-    change = np.diff(y[sold[0] :]) if len(sold) else np.empty(0)
-    if not change.any():
-        return float("nan"), float("nan")
-    return float(np.abs(change).mean()), float(np.square(change).mean())
-
-
-def pinball(actual: np.ndarray, quantile: np.ndarray, probability: float) -> np.ndarray:
-    """Return the pinball (quantile) loss of each row, not doubled.
-
-    Examples
-    --------
-    >>> pinball([3.0, 1.0], [2.0, 2.0], 0.75)
-    array([0.75, 0.25])
-    """
-    gap = np.asarray(actual, dtype=float) - np.asarray(quantile, dtype=float)
-    return np.maximum(probability * gap, (probability - 1) * gap)
+__all__ = ["M5_LEVELS", "SCALED", "ScaledScorer", "one_step_changes", "pinball"]
 
 
 class ScaledScorer:
@@ -117,7 +82,7 @@ class ScaledScorer:
                 f"{int((~np.isfinite(self._actual)).sum())} actual(s) ({target}) missing or "
                 "infinite; score days with a known actual"
             )
-        absolute, squared = self._scales(panel, held)
+        absolute, squared, _ = scales(panel, target, aligned)
         window = (aligned.series, aligned.cutoff)
         self._absolute, self._squared = absolute[window], squared[window]
         self.scaled = np.isfinite(self._squared)
@@ -140,35 +105,13 @@ class ScaledScorer:
         self._cell = self.bootstrap.cell[self.scaled]
         self._rows = self.bootstrap.sums(None, self._cell)
 
-    def _scales(self, panel: pd.DataFrame, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scales of every series at every cutoff, shape (n_series, n_cutoffs) each."""
-        aligned = self.aligned
-        wanted = panel[ID].isin(aligned.ids).to_numpy()
-        rows = pd.DataFrame({ID: panel[ID].astype(str), DS: panel[DS], Y: held})[wanted]
-        rows = rows.sort_values([ID, DS], kind="stable")
-        parts = {name: part for name, part in rows.groupby(ID, sort=False)}
-        out = np.full((2, len(aligned.ids), self.n_cutoffs), np.nan)
-        for i, name in enumerate(aligned.ids):
-            part = parts[str(name)]
-            days, y = part[DS].to_numpy(), part[Y].to_numpy()
-            ends = np.searchsorted(days, aligned.cutoffs.to_numpy(), side="right")
-            for k, end in enumerate(ends):
-                out[:, i, k] = one_step_changes(y[:end])
-        return out[0], out[1]
-
     def errors(self, name: str, metric: str) -> np.ndarray:
         """Return each scored row's part of a score, whose plain mean the score is, shape (n,)."""
         use = self.scaled
         if metric == "rmsse":
             gap = (self._actual - self.aligned.read(name, "mean"))[use]
             part = np.square(gap) / self._squared[use]
-            size = len(self.aligned.ids) * self.n_cutoffs
-            count = np.maximum(np.bincount(self._window, minlength=size), 1)
-            mean = (np.bincount(self._window, weights=part, minlength=size) / count)[self._window]
-            root = np.sqrt(mean)
-            out = np.zeros(len(root))
-            np.divide(part - mean, 2 * root, out=out, where=root > 0)
-            return np.asarray(root + out)
+            return split_root(part, self._window, len(self.aligned.ids) * self.n_cutoffs)
         if metric != "scaled_pinball":
             raise CivstatsError(f"metric must be one of {', '.join(SCALED)}, but got {metric!r}")
         total = np.zeros(int(use.sum()))
@@ -220,6 +163,7 @@ class ScaledScorer:
                             "n": np.r_[by_cutoff.sum(), by_cutoff],
                             "expected": np.nan,
                             "identified": np.isfinite(values[0]),
+                            "note": "",
                         },
                         columns=list(SCORES),
                     )

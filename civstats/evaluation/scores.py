@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation.metric import Metric
 from civstats.evaluation.scoring import Scorer, choose_metrics
-from civstats.schema import SCORES, Forecast, check_level, parse_alias
+from civstats.schema import SCORES, CivstatsError, Forecast, check_level, parse_alias
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def evaluate(
@@ -23,6 +28,9 @@ def evaluate(
     confidence: float = 95,
     block: int = 1,
     predictive: Iterable[Forecast] = (),
+    availability: Mapping[pd.Timestamp, xr.Dataset] | None = None,
+    season_length: int = 7,
+    stock_independent: bool = False,
 ) -> pd.DataFrame:
     """Score forecasts against a panel: every model, treatment, regime, metric and level.
 
@@ -36,12 +44,17 @@ def evaluate(
     level : sequence of float, optional
         Interval levels, percent; None scores no intervals.
     regimes : sequence of str, optional
-        Of ``all_days`` (sales, every day), ``in_stock`` (sales, days known to be in stock) and
-        ``demand`` (true demand, every day); by default those the panel can offer.
+        Of ``all_days`` (sales, every day), ``in_stock`` (sales, days known to be in stock),
+        ``demand`` (true demand, every day) and ``censored`` (every day of known status, a stockout
+        day's sales being a bound); by default those the panel can offer.
     metrics : sequence of str, optional
-        Of ``wape`` (daily, with the median), ``wape_total`` (totals of each series' window over
-        the regime's days, with the mean), ``rmse``, ``bias`` (relative; with the mean),
-        ``coverage`` and ``width``; by default all.
+        By default all that can be had. With the median: ``wape`` (daily), ``mase`` (in units of
+        the seasonal naive's in-sample error). With the mean: ``wape_total`` (totals of each series'
+        window over the regime's days), ``rmse``, ``bias`` (relative), ``rmsse`` (in units of one-step
+        changes since the first sale, as in M5, averaged over series and windows). By level:
+        ``coverage``, ``width``, ``winkler``, ``pinball`` (mean of the two ends). With `predictive`:
+        ``crps``, ``log_score``. In regime ``censored``: ``localised_crps``, ``censored_log_score``,
+        ``censored_pinball``.
     n_boot : int
         Bootstrap replicates over series and days; 0 leaves `lo` and `hi` empty.
     seed : int or numpy.random.Generator
@@ -50,25 +63,40 @@ def evaluate(
     block : int
         Consecutive days that are resampled together, 7 where days depend on each other.
     predictive : iterable of Forecast
-        Forecasts whose sample paths give the coverage that the model itself expects.
+        Forecasts whose marginals or sample paths give distributions, and with them the coverage that
+        the model itself expects.
+    availability : mapping of pandas.Timestamp to xarray.Dataset, optional
+        By cutoff, draws of availability (``Availability.paths``): with `predictive` they give the
+        bias that the model itself expects on all days and in stock, where no truth is known.
+    season_length : int
+        Periods of a season, for ``mase``.
+    stock_independent : bool
+        Whether stock may be taken as independent of demand after the cutoff (outages at random).
+        Otherwise the regime ``censored`` is scored one step ahead only, where that holds under an
+        inventory policy too.
 
     Returns
     -------
     pandas.DataFrame
         The score frame: ``model, treatment, regime, metric, level, cutoff, value, lo, hi, n,
-        expected, identified``. Pooled rows have no cutoff, point scores no level. `n` counts
+        expected, identified, note``. Pooled rows have no cutoff, point scores no level. `n` counts
         rows (windows for ``wape_total``). `expected` is what a perfect forecast would show: for
         bias the score of the true mean on the same rows (a Monte Carlo figure of this one
-        realisation; needs ``demand_mean``), for coverage of demand the model's own probability
+        realisation; needs ``demand_mean``) or, without it, that of the model's own joint draws of
+        demand and stock (needs `availability`); for coverage of demand the model's own probability
         of its intervals (needs `predictive`). A score without rows, or relative to no units, is
-        undefined: NaN, and `identified` is False.
+        undefined: NaN, and `identified` is False. So are scores that are not proper here. A score
+        whose target the data do not identify keeps its value with `identified` False; `note` says
+        why: the mean where over half of the days are stockouts, a censored pinball whose quantiles
+        lie above anything ever stocked.
 
     Raises
     ------
     ForecastError
         If a forecast or an actual is missing or infinite: nothing is dropped to make a score.
     CivstatsError
-        For an unknown metric or regime, or a regime the panel cannot offer.
+        For an unknown metric or regime, a regime the panel cannot offer, metrics that no regime
+        asked for has, or a metric asked for that needs a stock nobody recorded.
 
     Examples
     --------
@@ -92,31 +120,74 @@ def evaluate(
         seed=seed,
         block=block,
         predictive=predictive,
+        availability=availability,
+        season_length=season_length,
+        stock_independent=stock_independent,
     )
-    size = 1 + scorer.n_cutoffs
+    _refuse(scorer, chosen, asked=metrics is not None)
     blocks = []
     for name in scorer.aligned.names:
-        model, treatment = parse_alias(name)
-        for regime in scorer.rows:
+        for regime, rows in scorer.rows.items():
             for metric in chosen:
-                count = scorer.count(regime, metric)
+                if metric.kind != rows.regime.kind:
+                    continue
+                if (
+                    metrics is None
+                    and metric.needs & {"family", "distribution"}
+                    and not scorer.predictive
+                ):
+                    continue
                 for at in levels if metric.by_level else [None]:
-                    values = scorer.replicates(name, regime, metric, at)
-                    lo, hi = scorer.bootstrap.interval(values, confidence)
-                    blocks.append(
-                        {
-                            "model": np.full(size, model, dtype=object),
-                            "treatment": np.full(size, treatment, dtype=object),
-                            "regime": np.full(size, regime, dtype=object),
-                            "metric": np.full(size, metric.name, dtype=object),
-                            "level": np.full(size, np.nan if at is None else at),
-                            "cutoff": np.r_[np.datetime64("NaT", "ns"), scorer.aligned.cutoffs],
-                            "value": values[0],
-                            "lo": lo,
-                            "hi": hi,
-                            "n": count,
-                            "expected": scorer.expected(name, regime, metric, at),
-                            "identified": np.isfinite(values[0]),
-                        }
-                    )
+                    blocks.append(_score(scorer, name, regime, metric, at, confidence))
     return pd.DataFrame({c: np.concatenate([b[c] for b in blocks]) for c in SCORES})
+
+
+def _refuse(scorer: Scorer, chosen: list[Metric], *, asked: bool) -> None:
+    """Raise for metrics asked for that no regime here has, or that lack the stock they need."""
+    if not asked:
+        return
+    kinds = {rows.regime.kind for rows in scorer.rows.values()}
+    stray = [m.name for m in chosen if m.kind not in kinds]
+    if stray:
+        raise CivstatsError(
+            f"{', '.join(stray)}: no score of regime {', '.join(scorer.rows)}; censored scores belong "
+            "to regime censored, the others to the others"
+        )
+    for regime, rows in scorer.rows.items():
+        for metric in (m for m in chosen if m.kind == rows.regime.kind):
+            reason = scorer.obstacle(scorer.aligned.names[0], regime, metric)
+            if "stock" in metric.needs and reason and scorer.proper:
+                raise CivstatsError(f"{metric.name}: {reason}")
+
+
+def _score(
+    scorer: Scorer, name: str, regime: str, metric: Metric, level: float | None, confidence: float
+) -> dict[str, np.ndarray]:
+    """One model's score in one regime, pooled first, then by cutoff."""
+    size = 1 + scorer.n_cutoffs
+    model, treatment = parse_alias(name)
+    reason = scorer.obstacle(name, regime, metric)
+    note = np.full(size, reason, dtype=object)
+    value, lo, hi, expected = (np.full(size, np.nan) for _ in range(4))
+    if not reason:
+        values = scorer.replicates(name, regime, metric, level)
+        lo, hi = scorer.bootstrap.interval(values, confidence)
+        value, expected = values[0], scorer.expected(name, regime, metric, level)
+        note = scorer.caution(name, regime, metric, level)
+        note[np.isnan(value)] = "undefined: nothing to score, or to divide by"
+        note[np.isposinf(value)] = "an outcome had probability 0 under the model"
+    return {
+        "model": np.full(size, model, dtype=object),
+        "treatment": np.full(size, treatment, dtype=object),
+        "regime": np.full(size, regime, dtype=object),
+        "metric": np.full(size, metric.name, dtype=object),
+        "level": np.full(size, np.nan if level is None else level),
+        "cutoff": np.r_[np.datetime64("NaT", "ns"), scorer.aligned.cutoffs],
+        "value": value,
+        "lo": lo,
+        "hi": hi,
+        "n": scorer.count(regime, metric),
+        "expected": expected,
+        "identified": note == "",
+        "note": note,
+    }

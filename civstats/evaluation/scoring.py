@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from civstats.evaluation.alignment import align
-from civstats.evaluation.intervals import (
-    INTERVALS,
-    expected_coverage,
-    expected_marginal_coverage,
-)
-from civstats.evaluation.metric import Metric, Part, View
+from civstats.evaluation.alignment import align, number_ids
+from civstats.evaluation.censored import CENSORED_SCORES, NOT_PROPER
+from civstats.evaluation.distributions import MIN_DRAWS, Distribution, read_distributions
+from civstats.evaluation.intervals import INTERVALS
+from civstats.evaluation.metric import Metric, Part, Scale, View
 from civstats.evaluation.points import POINTS
+from civstats.evaluation.probabilistic import PROBABILISTIC
 from civstats.evaluation.regimes import NEEDED, Regime, choose_regimes
+from civstats.evaluation.scales import scales
+from civstats.evaluation.selection import expected_sales
 from civstats.evaluation.significance import TwoWayBootstrap
 from civstats.schema import (
-    CUTOFF,
+    CENSORED,
     DEMAND,
     DEMAND_MEAN,
     DS,
     ID,
+    STOCK,
     CivstatsError,
     Forecast,
     ForecastError,
+    Y,
+    stockout_days,
 )
 
-METRICS: dict[str, Metric] = {metric.name: metric for metric in (*POINTS, *INTERVALS)}
+if TYPE_CHECKING:
+    import xarray as xr
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric for metric in (*POINTS, *INTERVALS, *PROBABILISTIC, *CENSORED_SCORES)
+}
 """Every metric by name."""
+HEAVY = 0.5
+"""Share of stockout days above which scores of the mean are flagged: sales do not identify it."""
+UNSEEN = 0.05
+"""Share of quantiles above anything ever stocked above which a censored pinball is flagged."""
 
 
 def choose_metrics(names: Sequence[str] | str | None, levels: Sequence[float]) -> list[Metric]:
@@ -43,8 +57,8 @@ def choose_metrics(names: Sequence[str] | str | None, levels: Sequence[float]) -
 
     Examples
     --------
-    >>> [m.name for m in choose_metrics(None, [])]
-    ['wape', 'wape_total', 'rmse', 'bias']
+    >>> [m.name for m in choose_metrics(["bias", "coverage"], [80])]
+    ['bias', 'coverage']
     """
     if names is None:
         return [m for m in METRICS.values() if levels or not m.by_level]
@@ -56,7 +70,7 @@ def choose_metrics(names: Sequence[str] | str | None, levels: Sequence[float]) -
         )
     chosen = [METRICS[name] for name in names]
     if not levels and any(m.by_level for m in chosen):
-        raise CivstatsError("coverage and width need a level in percent, such as level=80")
+        raise CivstatsError("interval scores need a level in percent, such as level=80")
     return chosen
 
 
@@ -68,6 +82,8 @@ class _Rows:
     take: np.ndarray | None
     actual: np.ndarray
     mean: np.ndarray | None
+    stock: np.ndarray | None
+    is_censored: np.ndarray
     cell: np.ndarray
     cutoff: np.ndarray
     window: np.ndarray
@@ -93,6 +109,9 @@ class Scorer:
         seed: int | np.random.Generator = 0,
         block: int = 1,
         predictive: Iterable[Forecast] = (),
+        availability: Mapping[pd.Timestamp, xr.Dataset] | None = None,
+        season_length: int = 7,
+        stock_independent: bool = False,
     ) -> None:
         self.aligned = align(forecasts, panel)
         self.n_cutoffs = len(self.aligned.cutoffs)
@@ -109,11 +128,26 @@ class Scorer:
         self.predictive: dict[str, list[Forecast]] = {}
         for forecast in predictive:
             self.predictive.setdefault(forecast.name, []).append(forecast)
+        self.availability = dict(availability or {})
+        self.season_length = season_length
+        self.proper = stock_independent or self._one_step(panel)
         columns = [c for c in (*NEEDED, DEMAND_MEAN) if c in panel.columns]
         held = panel[columns].take(self.aligned.position)
+        self._out = stockout_days(held)
         self.rows = {r.name: self._select(r, held) for r in choose_regimes(regimes, held)}
+        self._panel = panel
+        self._scales: dict[str, tuple[np.ndarray, ...]] = {}
         self._name = ""
         self._columns: dict[tuple[Part, float | None], np.ndarray] = {}
+        self._distribution: Distribution | None = None
+        self._sales: tuple[np.ndarray, ...] | None = None
+
+    def _one_step(self, panel: pd.DataFrame) -> bool:
+        """Whether every forecast is for the first period after its cutoff."""
+        ahead = self.aligned.days[self.aligned.column_day]
+        gap = np.asarray(ahead - self.aligned.cutoffs[self.aligned.column_cutoff])
+        periods = np.diff(np.unique(panel[DS].to_numpy()))
+        return bool(len(periods) and (gap <= periods.min()).all())
 
     def _select(self, regime: Regime, held: pd.DataFrame) -> _Rows:
         mask = regime.rows(held)
@@ -121,6 +155,9 @@ class Scorer:
 
         def of(values: np.ndarray) -> np.ndarray:
             return values if take is None else values[take]
+
+        def column(name: str) -> np.ndarray | None:
+            return of(held[name].to_numpy(dtype=float)) if name in held.columns else None
 
         actual = of(held[regime.target].to_numpy(dtype=float))
         finite = np.isfinite(actual)
@@ -130,21 +167,35 @@ class Scorer:
                 f"{int((~finite).sum())} actual(s) ({regime.target}) missing or infinite, first "
                 f"{self.aligned.where(int(rows[finite.argmin()]))}; score days with a known actual"
             )
+        is_censored = np.zeros(len(actual), dtype=bool)
+        stock = column(STOCK)
+        if CENSORED in held.columns:
+            is_censored = of(held[CENSORED].to_numpy(dtype=bool))
+            if stock is not None:
+                # A shelf that ended empty sold its whole stock.
+                stock = np.where(is_censored & np.isnan(stock), actual, stock)
         cutoff = of(self.aligned.cutoff)
         return _Rows(
             regime,
             take,
             actual,
-            of(held[DEMAND_MEAN].to_numpy(dtype=float)) if DEMAND_MEAN in held.columns else None,
+            column(DEMAND_MEAN),
+            stock,
+            is_censored,
             of(self.bootstrap.cell),
             cutoff,
             of(self.aligned.series) * self.n_cutoffs + cutoff,
         )
 
+    def _load(self, name: str) -> None:
+        """Make a model the current one: what is read of it is kept until the next."""
+        if name != self._name:
+            self._name, self._columns, self._sales = name, {}, None
+            self._distribution = read_distributions(self.predictive.get(name, ()), self.aligned)
+
     def read(self, name: str, part: Part, level: float | None) -> np.ndarray:
         """Return a forecast column, checked, in the alignment's order; kept for one model."""
-        if name != self._name:
-            self._name, self._columns = name, {}
+        self._load(name)
         key = (part, level)
         if key not in self._columns:
             values = self.aligned.read(name, part, level)
@@ -158,34 +209,126 @@ class Scorer:
                     )
         return self._columns[key]
 
+    def scale(self, regime: str, which: Scale) -> np.ndarray:
+        """Return what errors of a regime's rows are scaled by, NaN where unknown, (n,)."""
+        rows = self.rows[regime]
+        target = rows.regime.target
+        if target not in self._scales:
+            self._scales[target] = scales(self._panel, target, self.aligned, self.season_length)
+        _, squared, seasonal = self._scales[target]
+        table = squared if which == "squared" else seasonal
+        values: np.ndarray = table.reshape(-1)[rows.window]
+        return values
+
+    def obstacle(self, name: str, regime: str, metric: Metric) -> str:
+        """Return why a score cannot be had for a model in a regime, empty if it can."""
+        rows = self.rows[regime]
+        if rows.regime.kind == "censored" and not self.proper:
+            return NOT_PROPER
+        if "stock" in metric.needs:
+            lost = len(rows.actual) if rows.stock is None else int(np.isnan(rows.stock).sum())
+            if lost:
+                return (
+                    f"{lost} row(s) without {STOCK}: needs what could have been sold on every day"
+                )
+        if metric.scaled_by and not np.isfinite(self.scale(regime, metric.scaled_by)).any():
+            return "no series changes before its cutoff: there is nothing to scale by"
+        if not metric.needs & {"family", "distribution"}:
+            return ""
+        self._load(name)
+        if self._distribution is None:
+            return "needs a predictive distribution: pass it as predictive"
+        some = self._distribution.take(np.zeros(1, dtype=int))
+        if "family" in metric.needs and some.log_pmf(np.zeros(1)) is None:
+            return "needs a family: sample paths have no density"
+        if some.crps(np.zeros(1)) is None:
+            return f"needs a family or at least {MIN_DRAWS} sample paths"
+        if (rows.actual % 1 != 0).any():
+            return f"{int((rows.actual % 1 != 0).sum())} target(s) are no whole numbers: the family is one of counts"
+        return ""
+
+    def caution(self, name: str, regime: str, metric: Metric, level: float | None) -> np.ndarray:
+        """Return why a score's target is not identified, empty where it is, (1 + n_cutoffs,)."""
+        rows = self.rows[regime]
+        if metric.rewards_mean and rows.regime.target == Y:
+            share = self._per_cutoff(
+                self.aligned.cutoff, self._out.astype(float), np.ones(len(self._out))
+            )
+            text = "not identified: {:.0%} of the days are stockouts, sales do not tell the mean"
+            return np.array([text.format(s) if s > HEAVY else "" for s in share], dtype=object)
+        if metric.kind == "censored" and metric.by_level:
+            share = self._per_cutoff(
+                rows.cutoff,
+                (rows.of(self.read(name, "hi", level)) > self._most_stocked(rows)).astype(float),
+                np.ones(len(rows.actual)),
+            )
+            text = "not identified: {:.0%} of the quantiles lie above anything ever stocked"
+            return np.array([text.format(s) if s > UNSEEN else "" for s in share], dtype=object)
+        return np.full(1 + self.n_cutoffs, "", dtype=object)
+
     def replicates(
         self, name: str, regime: str, metric: Metric, level: float | None = None
     ) -> np.ndarray:
         """Return the score under every replicate, shape (1 + n_boot, 1 + n_cutoffs).
 
         Row 0 is the score, column 0 pools all cutoffs.
+
+        Raises
+        ------
+        CivstatsError
+            If the score cannot be had (see :meth:`obstacle`).
         """
+        reason = self.obstacle(name, regime, metric)
+        if reason or metric.kind != self.rows[regime].regime.kind:
+            raise CivstatsError(
+                f"{metric.name} of {name} in regime {regime}: "
+                f"{reason or 'a score of regime ' + ('censored' if metric.kind == 'censored' else 'all_days, in_stock or demand')}"
+            )
         rows = self.rows[regime]
+        self._load(name)
+        held = self._distribution
+        if held is not None and rows.take is not None and metric.needs:
+            held = held.take(rows.take)
         view = View(
             rows.actual,
             rows.window,
             len(self.aligned.ids) * self.n_cutoffs,
             lambda part, at: rows.of(self.read(name, part, at)),
             level,
+            lambda which: self.scale(regime, which),
+            held,
+            rows.stock,
+            rows.is_censored,
         )
-        if metric.per not in rows.bottoms:
+        errors = metric.errors(view)
+        impossible = np.isposinf(errors)
+        top = self.bootstrap.sums(np.where(impossible, 0.0, errors), rows.cell)
+        out = metric.finish(top, self._bottom(rows, regime, metric))
+        if impossible.any():
+            # An outcome of probability 0 costs without end; no weight makes that finite.
+            hit = np.bincount(rows.cutoff[impossible], minlength=self.n_cutoffs) > 0
+            out[:, np.r_[True, hit]] = np.inf
+        return out
+
+    def _bottom(self, rows: _Rows, regime: str, metric: Metric) -> np.ndarray:
+        key = metric.scaled_by or metric.per
+        if key not in rows.bottoms:
             values = rows.actual if metric.per == "units" else None
-            rows.bottoms[metric.per] = self.bootstrap.sums(values, rows.cell)
-        top = self.bootstrap.sums(metric.errors(view), rows.cell)
-        return metric.finish(top, rows.bottoms[metric.per])
+            if metric.scaled_by:
+                values = np.isfinite(self.scale(regime, metric.scaled_by)).astype(float)
+            rows.bottoms[key] = self.bootstrap.sums(values, rows.cell)
+        return rows.bottoms[key]
 
     def count(self, regime: str, metric: Metric) -> np.ndarray:
         """Return the number of rows or windows behind a score, pooled first, (1 + n_cutoffs,)."""
         rows = self.rows[regime]
-        cutoff = rows.cutoff
+        cutoff, window = rows.cutoff, rows.window
+        if metric.scaled_by:
+            held = np.isfinite(self.scale(regime, metric.scaled_by))
+            cutoff, window = cutoff[held], window[held]
         if metric.unit == "window":
             size = len(self.aligned.ids) * self.n_cutoffs
-            cutoff = np.flatnonzero(np.bincount(rows.window, minlength=size)) % self.n_cutoffs
+            cutoff = np.flatnonzero(np.bincount(window, minlength=size)) % self.n_cutoffs
         by_cutoff = np.bincount(cutoff, minlength=self.n_cutoffs)
         count: np.ndarray = np.r_[by_cutoff.sum(), by_cutoff]
         return count
@@ -193,48 +336,44 @@ class Scorer:
     def expected(self, name: str, regime: str, metric: Metric, level: float | None) -> np.ndarray:
         """Return what a perfect forecast would show, NaN where unknown, (1 + n_cutoffs,)."""
         rows = self.rows[regime]
-        unknown = np.full(1 + self.n_cutoffs, np.nan)
         if metric.name == "bias" and rows.mean is not None:
-            return self._per_cutoff(rows, rows.mean - rows.actual, rows.actual)
+            return self._per_cutoff(rows.cutoff, rows.mean - rows.actual, rows.actual)
+        if metric.name == "bias" and regime in ("all_days", "in_stock") and self.availability:
+            return self._expected_bias(name, regime)
         if metric.name == "coverage" and rows.regime.target == DEMAND and name in self.predictive:
-            assert level is not None
-            inside = rows.of(self._inside(name, level))
-            return self._per_cutoff(rows, inside, np.ones(len(inside)))
-        return unknown
+            self._load(name)
+            if self._distribution is not None:
+                lo, hi = self.read(name, "lo", level), self.read(name, "hi", level)
+                inside = rows.of(self._distribution.inside(lo, hi))
+                return self._per_cutoff(rows.cutoff, inside, np.ones(len(inside)))
+        return np.full(1 + self.n_cutoffs, np.nan)
 
-    def _per_cutoff(self, rows: _Rows, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    def _expected_bias(self, name: str, regime: str) -> np.ndarray:
+        self._load(name)
+        if self._sales is None:
+            self._sales = expected_sales(self._distribution, self.availability, self.aligned)
+        mean, share, sales, in_stock = self._sales
+        cutoff = self.aligned.cutoff
+        if regime == "in_stock":
+            return self._per_cutoff(cutoff, share * mean - in_stock, in_stock)
+        return self._per_cutoff(cutoff, mean - sales, sales)
+
+    def _per_cutoff(self, cutoff: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
         tops, bottoms = (
-            np.bincount(rows.cutoff, weights=x, minlength=self.n_cutoffs) for x in (top, bottom)
+            np.bincount(cutoff, weights=x, minlength=self.n_cutoffs) for x in (top, bottom)
         )
         tops, bottoms = np.r_[tops.sum(), tops], np.r_[bottoms.sum(), bottoms]
         out = np.full(len(tops), np.nan)
         np.divide(tops, bottoms, out=out, where=bottoms > 0)
         return out
 
-    def _inside(self, name: str, level: float) -> np.ndarray:
-        """P(lo <= D <= hi) of each row under the model's own predictive distribution, or NaN."""
-        aligned = self.aligned
-        out = np.full(len(aligned.series), np.nan)
-        lo, hi = self.read(name, "lo", level), self.read(name, "hi", level)
-        for forecast in self.predictive[name]:
-            cutoffs = aligned.cutoffs.get_indexer(pd.Index(forecast.frame[CUTOFF].unique()))
-            mine = np.flatnonzero(np.isin(aligned.cutoff, cutoffs))
-            if forecast.marginal is not None:
-                ids, ds = (forecast.marginal[c].unique() for c in (ID, DS))
-            elif forecast.paths is not None:
-                ids, ds = (forecast.paths[c].to_numpy() for c in (ID, DS))
-            else:
-                continue
-            place = pd.Index(ids).get_indexer(aligned.ids)
-            day = pd.DatetimeIndex(ds).get_indexer(aligned.days)
-            i = place[aligned.series[mine]]
-            t = day[aligned.column_day[aligned.column[mine]]]
-            mine, i, t = (x[(i >= 0) & (t >= 0)] for x in (mine, i, t))
-            grid = np.full((2, len(ids), len(ds)), np.nan)
-            grid[0, i, t], grid[1, i, t] = lo[mine], hi[mine]
-            if forecast.marginal is not None:
-                inside = expected_marginal_coverage(forecast.marginal, grid[0], grid[1])
-            elif forecast.paths is not None:
-                inside = expected_coverage(forecast.paths.to_numpy(), grid[0], grid[1])
-            out[mine] = inside[i, t]
-        return out
+    def _most_stocked(self, rows: _Rows) -> np.ndarray:
+        """The largest stock that each row's series ever had, shape (n,)."""
+        codes, categories = number_ids(self._panel[ID])
+        most = np.full(len(categories), -np.inf)
+        stock = self._panel[STOCK].to_numpy(dtype=float)
+        known = np.isfinite(stock)
+        np.maximum.at(most, codes[known], stock[known])
+        place = pd.Index(categories).get_indexer(self.aligned.ids)
+        values: np.ndarray = rows.of(most[place][self.aligned.series])
+        return values

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 
-from civstats.evaluation.alignment import number_ids
+from civstats.censoring import NegBin
+from civstats.evaluation.alignment import Alignment, number_ids
+from civstats.evaluation.distributions import Distribution, DrawRows, NegBinRows
 from civstats.evaluation.regimes import REGIMES
 from civstats.evaluation.significance import TwoWayBootstrap
 from civstats.schema import DEMAND_MEAN, DS, ID, CivstatsError, PanelError, check_level
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_SAMPLES = 100
+_CELLS = 2_000_000
 
 
 def selection_bias(
@@ -75,7 +86,7 @@ def selection_bias(
     )
     mean = rows[DEMAND_MEAN].to_numpy(dtype=float)
     records = []
-    for regime in REGIMES:
+    for regime in (r for r in REGIMES if r.kind == "plain"):
         if regime.refusal(rows) is not None:
             continue
         take = regime.rows(rows)
@@ -96,3 +107,98 @@ def selection_bias(
             (regime.name, value, lo[0], hi[0], int(take.sum()), bool(np.isfinite(value)))
         )
     return pd.DataFrame(records, columns=["regime", "value", "lo", "hi", "n", "identified"])
+
+
+def expected_sales(
+    distribution: Distribution | None,
+    availability: Mapping[pd.Timestamp, xr.Dataset],
+    aligned: Alignment,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return what a model expects to be sold, from joint draws of demand and stock under it.
+
+    A day out with c units there has demand D given D >= c: demand makes the stockout, and what is
+    left for in-stock days is lower than its mean. With p the chance of a day out, in-stock sales
+    are ``E[D] - p E[D | out]``, so that both kinds of days add up to the demand that is forecast.
+
+    Parameters
+    ----------
+    distribution : Distribution or None
+        Demand of the aligned rows.
+    availability : mapping of pandas.Timestamp to xarray.Dataset
+        By cutoff, ``out, stock, share`` with dims ``unique_id, sample, ds``, as
+        ``civstats.models.availability.Availability.paths`` draws them.
+    aligned : Alignment
+
+    Returns
+    -------
+    mean, in_stock_share, sales, in_stock_sales : numpy.ndarray, shape (n,)
+        Expected demand, chance of an in-stock day, expected sales, and expected sales of the day
+        times its being in stock. NaN on rows without a distribution or availability.
+    """
+    n = len(aligned.series)
+    mean, share, sales, in_stock = (np.full(n, np.nan) for _ in range(4))
+    for cutoff, paths in availability.items():
+        k = aligned.cutoffs.get_indexer(pd.Index([pd.Timestamp(cutoff)]))[0]
+        mine = np.flatnonzero(aligned.cutoff == k)
+        i = pd.Index(paths[ID].to_numpy()).get_indexer(aligned.ids)[aligned.series[mine]]
+        t = pd.DatetimeIndex(paths[DS].to_numpy()).get_indexer(aligned.days)
+        t = t[aligned.column_day[aligned.column[mine]]]
+        mine, i, t = (x[(i >= 0) & (t >= 0)] for x in (mine, i, t))
+        if distribution is None or not len(mine):
+            continue
+        m = min(_SAMPLES, paths.sizes["sample"])
+        cubes = [paths[c].isel(sample=slice(m)).to_numpy() for c in ("out", "stock", "share")]
+        step = max(1, _CELLS // m)
+        for start in range(0, len(mine), step):
+            part = slice(start, start + step)
+            rows = mine[part]
+            out, cap, open_share = (x[i[part], :, t[part]] for x in cubes)
+            some = distribution.take(rows)
+            by_clock = out & (open_share < 1)
+            cap = np.where(out & ~by_clock, cap, 0.0).astype(float)
+            expected = _mean(some)
+            above = _mean_above(some, cap, out & (cap > 0), expected)
+            gone = np.where(out, above, 0.0).mean(axis=1)
+            sold = np.where(by_clock, open_share * expected[:, None], cap)
+            mean[rows], share[rows] = expected, 1 - out.mean(axis=1)
+            in_stock[rows] = np.maximum(expected - gone, 0.0)
+            sales[rows] = in_stock[rows] + np.where(out, sold, 0.0).mean(axis=1)
+    return mean, share, sales, in_stock
+
+
+def _mean(rows: Distribution) -> np.ndarray:
+    if isinstance(rows, NegBinRows):
+        mean: np.ndarray = (rows.weight * rows.mean).sum(axis=1)
+        return mean
+    assert isinstance(rows, DrawRows)
+    return np.asarray(rows.draws.mean(axis=1, dtype=float))
+
+
+def _mean_above(
+    rows: Distribution, cap: np.ndarray, use: np.ndarray, mean: np.ndarray
+) -> np.ndarray:
+    """E[D | D >= cap] where `use`, else the mean, shape (n, m)."""
+    out = np.broadcast_to(mean[:, None], cap.shape).copy()
+    at, sample = np.nonzero(use)
+    if not len(at):
+        return out
+    c = cap[at, sample]
+    if isinstance(rows, NegBinRows):
+        with np.errstate(divide="ignore"):
+            eta, weight = np.log(rows.mean[at]), np.log(rows.weight[at])
+        family = NegBin(rows.dispersion[at])
+        log_weight = weight + family.log_survival(c[:, None], eta)
+        log_weight -= np.logaddexp.reduce(log_weight, axis=1)[:, None]
+        above = family.conditional_mean(c[:, None], eta)
+        out[at, sample] = (np.exp(log_weight) * above).sum(axis=1)
+        return out
+    assert isinstance(rows, DrawRows)
+    for start in range(0, len(at), 10_000):
+        part = slice(start, start + 10_000)
+        draws = rows.draws[at[part]].astype(float)
+        reached = draws >= c[part, None]
+        n_above = reached.sum(axis=1)
+        total = np.where(reached, draws, 0.0).sum(axis=1)
+        # A cap that no draw reaches: demand is the cap, nothing is lost.
+        out[at[part], sample[part]] = np.where(n_above > 0, total / np.maximum(n_above, 1), c[part])
+    return out

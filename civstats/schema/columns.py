@@ -38,7 +38,7 @@ RECOVERED_FILTERED, RECOVERED, LOST = "recovered_filtered", "recovered", "lost"
 STOCKOUT, P_OUT, INFORMED = "stockout", "p_out", "informed"
 STATIC = ("item_id", "dept_id", "cat_id", "store_id", "state_id")
 TREATMENTS: tuple[Treatment, ...] = ("ignore", "mask", "censor")
-REGIMES = ("all_days", "in_stock", "demand")
+REGIMES = ("all_days", "in_stock", "demand", "censored")
 SCORES = (
     "model",
     "treatment",
@@ -52,6 +52,7 @@ SCORES = (
     "n",
     "expected",
     "identified",
+    "note",
 )
 RANKING = (
     "rank",

@@ -26,8 +26,8 @@ def test_the_table_has_the_contracts_names():
 
 
 def test_only_what_the_panel_can_offer_is_scored_by_default(panel):
-    assert names(panel) == ["all_days", "in_stock", "demand"]
-    assert names(panel.drop(columns="demand")) == ["all_days", "in_stock"]
+    assert names(panel) == ["all_days", "in_stock", "demand", "censored"]
+    assert names(panel.drop(columns="demand")) == ["all_days", "in_stock", "censored"]
     assert names(panel.drop(columns="is_censored")) == ["all_days", "demand"]
     share = panel.drop(columns="is_censored").assign(in_stock_share=np.float32(0.5))
     assert names(share) == ["all_days", "in_stock", "demand"]
@@ -48,7 +48,7 @@ def test_asking_for_what_is_not_there_raises(panel):
         names(panel, [])
 
 
-@pytest.mark.parametrize("name", ["stockout", "stockout_days", "censored"])
+@pytest.mark.parametrize("name", ["stockout", "stockout_days"])
 def test_a_plain_error_on_stockout_days_is_refused(panel, name):
     with pytest.raises(CivstatsError, match="only a lower bound of demand"):
         names(panel, name)
