@@ -8,12 +8,14 @@ ahead stock follows demand after the cutoff, and a forecast that is too low can 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
+from civstats.evaluation.alignment import number_ids
 from civstats.evaluation.distributions import Distribution
 from civstats.evaluation.intervals import pinball
 from civstats.evaluation.metric import Metric, View
-from civstats.schema import STOCK, CivstatsError
+from civstats.schema import ID, STOCK, CivstatsError
 
 NOT_PROPER = (
     "not proper here: beyond one step ahead stock may follow demand; score one step ahead, or say "
@@ -109,6 +111,24 @@ def censored_log_score(
             raise CivstatsError("a log score needs a family: draws have no density")
         out[rows] = -values
     return out
+
+
+def most_stocked(panel: pd.DataFrame, ids: pd.Index) -> np.ndarray:
+    """Return the largest stock that each series ever had, -inf where none is known, (n_series,).
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"unique_id": ["a", "a", "b"], "stock": [3.0, 9.0, np.nan]})
+    >>> most_stocked(frame, pd.Index(["a", "b"]))
+    array([  9., -inf])
+    """
+    codes, categories = number_ids(panel[ID])
+    most = np.full(len(categories), -np.inf)
+    stock = panel[STOCK].to_numpy(dtype=float)
+    known = np.isfinite(stock)
+    np.maximum.at(most, codes[known], stock[known])
+    values: np.ndarray = most[pd.Index(categories).get_indexer(ids)]
+    return values
 
 
 def _localised(view: View) -> np.ndarray:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.evaluation.alignment import align, number_ids
-from civstats.evaluation.censored import CENSORED_SCORES, NOT_PROPER
+from civstats.evaluation.alignment import align
+from civstats.evaluation.censored import NOT_PROPER, most_stocked
 from civstats.evaluation.distributions import MIN_DRAWS, Distribution, read_distributions
-from civstats.evaluation.intervals import INTERVALS
 from civstats.evaluation.metric import Metric, Part, Scale, View
-from civstats.evaluation.points import POINTS
-from civstats.evaluation.probabilistic import PROBABILISTIC
+from civstats.evaluation.metrics import METRICS, choose_metrics
 from civstats.evaluation.regimes import NEEDED, Regime, choose_regimes
 from civstats.evaluation.scales import scales
 from civstats.evaluation.selection import expected_sales
@@ -25,7 +23,6 @@ from civstats.schema import (
     DEMAND,
     DEMAND_MEAN,
     DS,
-    ID,
     STOCK,
     CivstatsError,
     Forecast,
@@ -37,41 +34,12 @@ from civstats.schema import (
 if TYPE_CHECKING:
     import xarray as xr
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric for metric in (*POINTS, *INTERVALS, *PROBABILISTIC, *CENSORED_SCORES)
-}
-"""Every metric by name."""
+__all__ = ["METRICS", "Scorer", "choose_metrics"]
+
 HEAVY = 0.5
 """Share of stockout days above which scores of the mean are flagged: sales do not identify it."""
 UNSEEN = 0.05
 """Share of quantiles above anything ever stocked above which a censored pinball is flagged."""
-
-
-def choose_metrics(names: Sequence[str] | str | None, levels: Sequence[float]) -> list[Metric]:
-    """Return the metrics asked for, by default all that `levels` allow.
-
-    Raises
-    ------
-    CivstatsError
-        For an unknown name, or an interval metric without a level.
-
-    Examples
-    --------
-    >>> [m.name for m in choose_metrics(["bias", "coverage"], [80])]
-    ['bias', 'coverage']
-    """
-    if names is None:
-        return [m for m in METRICS.values() if levels or not m.by_level]
-    names = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    unknown = [name for name in names if name not in METRICS]
-    if unknown or not names:
-        raise CivstatsError(
-            f"metrics must be some of {', '.join(METRICS)}, but got {', '.join(unknown) or 'none'}"
-        )
-    chosen = [METRICS[name] for name in names]
-    if not levels and any(m.by_level for m in chosen):
-        raise CivstatsError("interval scores need a level in percent, such as level=80")
-    return chosen
 
 
 @dataclass
@@ -209,6 +177,12 @@ class Scorer:
                     )
         return self._columns[key]
 
+    def distribution(self, name: str, regime: str) -> Distribution | None:
+        """Return a model's predictive distributions on a regime's rows, None if it has none."""
+        self._load(name)
+        take, held = self.rows[regime].take, self._distribution
+        return held if held is None or take is None else held.take(take)
+
     def scale(self, regime: str, which: Scale) -> np.ndarray:
         """Return what errors of a regime's rows are scaled by, NaN where unknown, (n,)."""
         rows = self.rows[regime]
@@ -257,9 +231,10 @@ class Scorer:
             text = "not identified: {:.0%} of the days are stockouts, sales do not tell the mean"
             return np.array([text.format(s) if s > HEAVY else "" for s in share], dtype=object)
         if metric.kind == "censored" and metric.by_level:
+            most = rows.of(most_stocked(self._panel, self.aligned.ids)[self.aligned.series])
             share = self._per_cutoff(
                 rows.cutoff,
-                (rows.of(self.read(name, "hi", level)) > self._most_stocked(rows)).astype(float),
+                (rows.of(self.read(name, "hi", level)) > most).astype(float),
                 np.ones(len(rows.actual)),
             )
             text = "not identified: {:.0%} of the quantiles lie above anything ever stocked"
@@ -285,10 +260,8 @@ class Scorer:
                 f"{reason or 'a score of regime ' + ('censored' if metric.kind == 'censored' else 'all_days, in_stock or demand')}"
             )
         rows = self.rows[regime]
-        self._load(name)
-        held = self._distribution
-        if held is not None and rows.take is not None and metric.needs:
-            held = held.take(rows.take)
+        needs = metric.needs & {"family", "distribution"}
+        held = self.distribution(name, regime) if needs else None
         view = View(
             rows.actual,
             rows.window,
@@ -366,14 +339,3 @@ class Scorer:
         out = np.full(len(tops), np.nan)
         np.divide(tops, bottoms, out=out, where=bottoms > 0)
         return out
-
-    def _most_stocked(self, rows: _Rows) -> np.ndarray:
-        """The largest stock that each row's series ever had, shape (n,)."""
-        codes, categories = number_ids(self._panel[ID])
-        most = np.full(len(categories), -np.inf)
-        stock = self._panel[STOCK].to_numpy(dtype=float)
-        known = np.isfinite(stock)
-        np.maximum.at(most, codes[known], stock[known])
-        place = pd.Index(categories).get_indexer(self.aligned.ids)
-        values: np.ndarray = rows.of(most[place][self.aligned.series])
-        return values

@@ -12,7 +12,7 @@ from scipy import stats
 from civstats.evaluation import evaluate
 from civstats.evaluation.intervals import coverage, expected_coverage, width
 from civstats.schema import ForecastError, validate_panel
-from tests.evaluation.world import pooled
+from tests.evaluation.world import make_forecasts, make_panel, pooled
 
 NB = stats.nbinom(2, 2 / 7)  # mean 5, dispersion 2
 
@@ -153,3 +153,22 @@ def test_expected_coverage_of_a_mixture_is_the_weighted_sum():
     np.testing.assert_allclose(expected_marginal_coverage(marginal, lo, hi), [expected], rtol=1e-12)
     with pytest.raises(ForecastError, match="as many with a weight"):
         expected_marginal_coverage(marginal.iloc[:5], lo, hi)
+
+
+def test_pinball_and_winkler_are_scikit_learns_and_scoringrules():
+    import scoringrules
+    from sklearn.metrics import mean_pinball_loss
+
+    panel = make_panel(5, 60)
+    frame = make_forecasts(panel, ("A_mask",))
+    scores = evaluate(frame, panel, level=[80, 95], n_boot=0, regimes="all_days")
+    y = frame.merge(panel, on=["unique_id", "ds"])["y"].to_numpy(dtype=float)
+    for level in (80, 95):
+        lo, hi = frame[f"A_mask-lo-{level}"], frame[f"A_mask-hi-{level}"]
+        tail = (1 - level / 100) / 2
+        expect = mean_pinball_loss(y, lo, alpha=tail) + mean_pinball_loss(y, hi, alpha=1 - tail)
+        row = pooled(scores, "pinball", "all_days", level=level)
+        assert row.value == pytest.approx(expect / 2, rel=1e-10)
+        expect = scoringrules.interval_score(y, lo.to_numpy(), hi.to_numpy(), 2 * tail).mean()
+        row = pooled(scores, "winkler", "all_days", level=level)
+        assert row.value == pytest.approx(expect, rel=1e-10)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import root_mean_squared_error
 
+from civstats.evaluation import evaluate
 from civstats.evaluation.points import bias, rmse, wape
 from civstats.schema import ForecastError
+from tests.evaluation.world import make_forecasts, make_panel, pooled
 
 values = st.lists(st.tuples(st.integers(0, 50), st.floats(0, 50)), min_size=1, max_size=30)
 
@@ -44,3 +46,39 @@ def test_refuses_what_is_missing(score):
     with pytest.raises(ForecastError, match="shape"):
         score([1.0, 2.0], [1.0])
     assert math.isnan(score([], []))
+
+
+@pytest.mark.parametrize("season_length", [1, 7])
+def test_scaled_errors_are_utilsforecasts(season_length):
+    from utilsforecast import losses
+
+    panel = make_panel(6, 60)
+    # From the first sale on is from the first day on, as utilsforecast has it.
+    panel["y"] = panel["y"].where(panel["ds"] > panel["ds"].min(), 3).astype("float32")
+    frame = make_forecasts(panel, ("A_mask",), h=7, n_windows=1)
+    train = panel.loc[panel["ds"] <= frame["cutoff"].max(), ["unique_id", "ds", "y"]]
+    held = frame.merge(panel[["unique_id", "ds", "y"]], on=["unique_id", "ds"])
+    held = held.astype({"unique_id": str, "y": float}).drop(columns="cutoff")
+    train = train.astype({"unique_id": str, "y": float})
+    scores = evaluate(frame, panel, level=None, n_boot=0, season_length=season_length)
+    expect = losses.mase(held, ["A_mask-median"], season_length, train)["A_mask-median"].mean()
+    assert pooled(scores, "mase", "all_days").value == pytest.approx(expect, rel=1e-10)
+    expect = losses.rmsse(held, ["A_mask"], 1, train)["A_mask"].mean()
+    assert pooled(scores, "rmsse", "all_days").value == pytest.approx(expect, rel=1e-10)
+
+
+def test_a_series_that_never_changes_has_no_scale_and_is_left_out():
+    panel = make_panel(3, 40)
+    flat = panel["unique_id"] == "s001"
+    panel["y"] = panel["y"].where(~flat, 2).astype("float32")
+    frame = make_forecasts(panel, ("A_mask",), h=7, n_windows=1)
+    rest = frame[frame["unique_id"] != "s001"]
+    whole, part = (evaluate(f, panel, level=None, n_boot=0) for f in (frame, rest))
+    for metric in ("mase", "rmsse"):
+        got, expect = pooled(whole, metric, "all_days"), pooled(part, metric, "all_days")
+        assert got.value == pytest.approx(expect.value, rel=1e-12)
+        assert got.n == expect.n
+    only = evaluate(frame[frame["unique_id"] == "s001"], panel, level=None, n_boot=0)
+    row = pooled(only, "mase", "all_days")
+    assert np.isnan(row.value)
+    assert "nothing to scale by" in row.note

@@ -75,3 +75,80 @@ def test_undefined_and_refused():
     hole = panel.assign(demand_mean=panel["demand_mean"].where(panel.index != 3))
     with pytest.raises(PanelError, match=r"1 row\(s\) with missing or infinite y or demand_mean"):
         selection_bias(hole)
+
+
+def availability(ids, days, out, cap):
+    """Draws with the same days out and cap for every series."""
+    import xarray as xr
+
+    shape = (len(ids), len(out), len(days))
+    gone = np.broadcast_to(np.asarray(out)[None, :, None], shape)
+    return xr.Dataset(
+        {
+            "out": (("unique_id", "sample", "ds"), gone),
+            "stock": (("unique_id", "sample", "ds"), np.where(gone, cap, np.inf)),
+            "share": (("unique_id", "sample", "ds"), np.ones(shape)),
+        },
+        coords={"unique_id": list(ids), "ds": days},
+    )
+
+
+@pytest.mark.parametrize("kind", ["family", "mixture", "paths"])
+def test_the_models_own_joint_draws_give_the_expected_bias(kind):
+    """Stock 8 and NB(5, 2): what joint draws say without truth is mu / E[D | D < 8] - 1, +56 %."""
+    import xarray as xr
+
+    from civstats.schema import Forecast
+    from tests.evaluation.test_censored import forecasts_of
+
+    panel = world(stats.nbinom(2, 2 / 7), n_series=6, n_days=60).drop(
+        columns=["demand", "demand_mean"]
+    )
+    cutoff = pd.Timestamp("2024-02-10")
+    frame, (handed,) = forecasts_of(panel, 5.0, "M_censor", [cutoff], 7)
+    ids, days = panel["unique_id"].cat.categories, pd.date_range("2024-02-11", periods=7)
+    marginal = handed.marginal
+    if kind == "mixture":
+        marginal = marginal.loc[marginal.index.repeat(2)].assign(weight=0.5)
+    draws = stats.nbinom(2, 2 / 7).ppf((np.arange(1000) + 0.5) / 1000)
+    paths = xr.DataArray(
+        np.broadcast_to(draws[None, :, None], (6, 1000, 7)),
+        dims=("unique_id", "sample", "ds"),
+        coords={"unique_id": list(ids), "ds": days},
+    )
+    more = {"paths": paths} if kind == "paths" else {"marginal": marginal}
+    handed = Forecast(frame, "M", "censor", (80,), **more)
+    p_out = stats.nbinom(2, 2 / 7).sf(7)
+    out = np.arange(100) < round(100 * p_out)
+    scores = evaluate(
+        frame,
+        panel,
+        level=80,
+        n_boot=0,
+        metrics="bias",
+        predictive=[handed],
+        availability={cutoff: availability(ids, days, out, 8.0)},
+    ).set_index("regime")
+    x, p = np.arange(400), stats.nbinom(2, 2 / 7).pmf(np.arange(400))
+    in_stock = 5 / ((x * p)[:8].sum() / p[:8].sum()) - 1
+    assert scores["expected"]["in_stock"].iloc[0] == pytest.approx(in_stock, abs=0.02)
+    all_days = 5 / (np.minimum(x, 8) * p).sum() - 1
+    assert scores["expected"]["all_days"].iloc[0] == pytest.approx(all_days, abs=0.01)
+
+
+def test_whole_days_out_and_days_lost_by_the_clock_select_nothing():
+    from tests.evaluation.test_censored import forecasts_of
+
+    panel = world(stats.poisson(5), n_series=4, n_days=60).drop(columns=["demand", "demand_mean"])
+    cutoff = pd.Timestamp("2024-02-10")
+    frame, handed = forecasts_of(panel, 5.0, "M_censor", [cutoff], 7)
+    ids, days = panel["unique_id"].cat.categories, pd.date_range("2024-02-11", periods=7)
+    whole = availability(ids, days, np.arange(10) < 2, 0.0)
+    clock = whole.assign(
+        stock=whole["stock"].where(~whole["out"], np.inf), share=1 - 0.5 * whole["out"]
+    )
+    for paths, all_days in ((whole, 1 / 0.8 - 1), (clock, 1 / 0.9 - 1)):
+        scores = evaluate(frame, panel, level=80, n_boot=0, metrics="bias", predictive=handed,
+                          availability={cutoff: paths}).set_index("regime")  # fmt: skip
+        assert scores["expected"]["in_stock"].iloc[0] == pytest.approx(0.0, abs=1e-12)
+        assert scores["expected"]["all_days"].iloc[0] == pytest.approx(all_days, abs=1e-12)

@@ -1,0 +1,307 @@
+"""Whether probabilities hold: randomised PIT, its histogram and test, coverage by level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from civstats.evaluation.censored import NOT_PROPER
+from civstats.evaluation.scoring import Scorer
+from civstats.evaluation.significance import TwoWayBootstrap
+from civstats.schema import CUTOFF, DS, ID, CivstatsError, Forecast, check_level, parse_alias
+
+PIT = "pit"
+_KEYS = ["model", "treatment"]
+
+
+def pit(
+    forecasts: pd.DataFrame,
+    panel: pd.DataFrame,
+    predictive: Iterable[Forecast],
+    *,
+    regime: str = "all_days",
+    seed: int | np.random.Generator = 0,
+    stock_independent: bool = False,
+) -> pd.DataFrame:
+    """Return the randomised probability integral transform of every scored day.
+
+    u ~ U(F(y - 1), F(y)), uniform under the true model (Czado, Gneiting and Held 2009). In regime
+    ``censored`` a stockout day, of which only D >= y is known, gives u ~ U(F(y - 1), 1). On in-stock
+    days alone it is not uniform for the true model where demand makes the stockouts.
+
+    Parameters
+    ----------
+    forecasts, panel : pandas.DataFrame
+        As for :func:`civstats.evaluation.evaluate`.
+    predictive : iterable of Forecast
+        With marginals of a family. Models without are left out.
+    regime : str
+    seed : int or numpy.random.Generator
+        Of the randomisation; all models share the uniforms.
+    stock_independent : bool
+        As for `evaluate`: in regime ``censored`` forecasts further than one step ahead are refused
+        without it.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``unique_id, ds, cutoff, model, treatment, pit``.
+
+    Raises
+    ------
+    CivstatsError
+        If no model has a family, the regime is not available or not proper, or a target is no
+        whole number.
+    """
+    scorer = Scorer(
+        forecasts,
+        panel,
+        regimes=regime,
+        n_boot=0,
+        predictive=predictive,
+        stock_independent=stock_independent,
+    )
+    (rows,) = scorer.rows.values()
+    if rows.regime.kind == "censored" and not scorer.proper:
+        raise CivstatsError(f"the PIT of regime {regime} is {NOT_PROPER}")
+    if (rows.actual % 1 != 0).any():
+        raise CivstatsError(
+            f"{int((rows.actual % 1 != 0).sum())} target(s) are no whole numbers: the families are "
+            "of counts"
+        )
+    aligned = scorer.aligned
+    bounds = rows.is_censored if rows.regime.kind == "censored" else np.zeros_like(rows.is_censored)
+    u = np.random.default_rng(seed).random(len(aligned.series))
+    keys = pd.DataFrame(
+        {
+            ID: pd.Categorical.from_codes(rows.of(aligned.series), categories=aligned.ids),
+            DS: aligned.days.to_numpy()[aligned.column_day[rows.of(aligned.column)]],
+            CUTOFF: aligned.cutoffs.to_numpy()[rows.cutoff],
+        }
+    )
+    frames = []
+    for name in aligned.names:
+        held = scorer.distribution(name, regime)
+        log_pmf = None if held is None else held.log_pmf(rows.actual)
+        if held is None or log_pmf is None:
+            continue
+        under = held.cdf(rows.actual - 1.0)
+        width = np.where(bounds, 1.0 - under, np.exp(log_pmf))
+        model, treatment = parse_alias(name)
+        values = np.minimum(under + width * rows.of(u), 1.0)
+        frames.append(keys.assign(model=model, treatment=treatment, **{PIT: values}))
+    if not frames:
+        raise CivstatsError("no model has marginals of a family: a PIT cannot be had from paths")
+    out = pd.concat(frames, ignore_index=True)
+    missing = out[PIT].isna()
+    if missing.any():
+        first = out[missing].iloc[0]
+        raise CivstatsError(
+            f"{int(missing.sum())} row(s) without a distribution (first {first['model']}, {first[ID]} "
+            f"on {first[DS].date()}): hand in the forecasts of every cutoff"
+        )
+    return out
+
+
+def pit_histogram(
+    values: pd.DataFrame,
+    *,
+    bins: int = 10,
+    n_boot: int = 500,
+    seed: int | np.random.Generator = 0,
+    confidence: float = 95,
+    block: int = 1,
+) -> pd.DataFrame:
+    """Return how the PIT is spread over bins of equal width; flat is calibrated.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        From :func:`pit`.
+    bins : int
+    n_boot, seed, confidence, block
+        Of the two-way bootstrap over series and days, as for `evaluate`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model, treatment, left, right, density, lo, hi, n``: density is the share over the share
+        of a uniform PIT, 1 if calibrated.
+
+    Raises
+    ------
+    CivstatsError
+        For fewer than two bins, or no rows.
+    """
+    (confidence,) = check_level(confidence)
+    edges = _edges(bins)
+    frames = []
+    for keys, shares, bootstrap in _shares(values, edges, n_boot, seed, block):
+        lo, hi = bootstrap.interval(shares * bins, confidence)
+        frames.append(
+            pd.DataFrame(
+                {
+                    **dict(zip(_KEYS, keys, strict=True)),
+                    "left": edges[:-1],
+                    "right": edges[1:],
+                    "density": shares[0] * bins,
+                    "lo": lo,
+                    "hi": hi,
+                    "n": len(bootstrap.cell),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def pit_uniformity(
+    values: pd.DataFrame,
+    *,
+    bins: int = 10,
+    n_boot: int = 500,
+    seed: int | np.random.Generator = 0,
+    block: int = 1,
+) -> pd.DataFrame:
+    """Test whether the PIT is uniform, with days that series share.
+
+    The statistic is the largest departure of a bin from its share, in bootstrap standard errors;
+    its distribution under uniformity is that of the centred two-way bootstrap. A chi-square test
+    would take every series and day for independent, and reject good models.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        From :func:`pit`.
+    bins, n_boot, seed, block
+        As for :func:`pit_histogram`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model, treatment, statistic, p_value, largest`` (departure of density from 1 in the worst
+        bin), ``n``. Without variation to resample the p-value is NaN.
+
+    Raises
+    ------
+    CivstatsError
+        As :func:`pit_histogram`.
+    """
+    edges = _edges(bins)
+    records = []
+    for keys, shares, bootstrap in _shares(values, edges, n_boot, seed, block):
+        gap, noise = shares[0] - 1 / bins, shares[1:] - shares[0]
+        sd = noise.std(axis=0) if bootstrap.estimable else np.zeros(bins)
+        statistic = p_value = float("nan")
+        if (sd > 0).all():
+            statistic = float(np.abs(gap / sd).max())
+            draws = np.abs(noise / sd).max(axis=1)
+            p_value = (1 + int((draws >= statistic).sum())) / (1 + len(draws))
+        largest = float(gap[np.abs(gap).argmax()] * bins)
+        records.append((*keys, statistic, p_value, largest, len(bootstrap.cell)))
+    return pd.DataFrame(records, columns=[*_KEYS, "statistic", "p_value", "largest", "n"])
+
+
+def calibration_curve(
+    values: pd.DataFrame,
+    *,
+    levels: Sequence[float] = tuple(range(5, 100, 5)),
+    n_boot: int = 500,
+    seed: int | np.random.Generator = 0,
+    confidence: float = 95,
+    block: int = 1,
+) -> pd.DataFrame:
+    """Return the coverage of central intervals of every level, randomised for counts.
+
+    The share of PIT values inside ``[(1 - level) / 2, (1 + level) / 2]``: the coverage of intervals
+    whose ends are randomised, so that nominal is what a calibrated model shows, discrete or not.
+
+    Parameters
+    ----------
+    values : pandas.DataFrame
+        From :func:`pit`.
+    levels : sequence of float
+        Percent.
+    n_boot, seed, confidence, block
+        As for :func:`pit_histogram`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``model, treatment, level, observed, lo, hi, n``, shares in [0, 1].
+
+    Raises
+    ------
+    CivstatsError
+        For a level out of range, or no rows.
+    """
+    (confidence,) = check_level(confidence)
+    wanted = np.array(sorted(check_level(levels))) / 100
+    # Between consecutive ends of intervals; sums from the middle outwards are the coverages.
+    edges = np.unique(np.r_[0.0, (1 - wanted) / 2, (1 + wanted) / 2, 1.0])
+    frames = []
+    for keys, shares, bootstrap in _shares(values, edges, n_boot, seed, block):
+        upto = np.column_stack([np.zeros(len(shares)), np.cumsum(shares, axis=1)])
+        low, high = (np.searchsorted(edges, (1 + s * wanted) / 2 - 1e-12) for s in (-1, 1))
+        inside = upto[:, high] - upto[:, low]
+        lo, hi = bootstrap.interval(inside, confidence)
+        frames.append(
+            pd.DataFrame(
+                {
+                    **dict(zip(_KEYS, keys, strict=True)),
+                    "level": wanted * 100,
+                    "observed": inside[0],
+                    "lo": lo,
+                    "hi": hi,
+                    "n": len(bootstrap.cell),
+                }
+            )
+        )
+    return pd.concat(frames, ignore_index=True)
+
+
+def _edges(bins: int) -> np.ndarray:
+    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2:
+        raise CivstatsError(f"bins must be a whole number >= 2, but got {bins!r}")
+    return np.linspace(0, 1, bins + 1)
+
+
+def _shares(
+    values: pd.DataFrame,
+    edges: np.ndarray,
+    n_boot: int,
+    seed: int | np.random.Generator,
+    block: int,
+) -> Iterable[tuple[tuple[str, str], np.ndarray, TwoWayBootstrap]]:
+    """Yield each model's shares between edges under every replicate, (1 + n_boot, n_bins)."""
+    if values.empty:
+        raise CivstatsError("there are no PIT values")
+    for keys, part in values.groupby(_KEYS, sort=False, observed=True):
+        assert isinstance(keys, tuple)
+        series = pd.factorize(part[ID])[0]
+        days, ds = pd.factorize(part[DS], sort=True)
+        cutoffs = pd.factorize(part[CUTOFF], sort=True)[0]
+        pair = cutoffs * len(ds) + days
+        used, column = np.unique(pair, return_inverse=True)
+        bootstrap = TwoWayBootstrap(
+            series,
+            column,
+            int(series.max()) + 1,
+            used % len(ds),
+            used // len(ds),
+            n_boot=n_boot,
+            seed=seed,
+            block=block,
+        )
+        which = np.clip(
+            np.searchsorted(edges, part[PIT].to_numpy(), "right") - 1, 0, len(edges) - 2
+        )
+        total = bootstrap.sums(None, bootstrap.cell)[:, 0]
+        shares = np.full((1 + n_boot, len(edges) - 1), np.nan)
+        for k in range(len(edges) - 1):
+            top = bootstrap.sums((which == k).astype(float), bootstrap.cell)[:, 0]
+            np.divide(top, total, out=shares[:, k], where=total > 0)
+        # A replicate can draw no series that has the days it drew.
+        kept = np.isfinite(shares).all(axis=1)
+        yield (str(keys[0]), str(keys[1])), shares[kept], bootstrap
