@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.empirical_bayes import (
     SCALES,
     Estimate,
@@ -18,10 +19,19 @@ from civstats.demand_filter.empirical_bayes import (
 from civstats.demand_filter.grid import build_grid
 from civstats.demand_filter.groups import Groups
 from civstats.demand_filter.layout import EXACT, SILENT, Observations
+from civstats.demand_filter.offsets import (
+    OffsetCoefficients,
+    Respond,
+    fit_offsets,
+    zero_offsets,
+)
 from civstats.demand_filter.parameters import COUNTS, FilterParameters
 from civstats.demand_filter.passes import log_likelihood, smooth_levels
+from civstats.demand_filter.responses import responses
 from civstats.demand_filter.results import LevelSummary
 
+_LEAST_RISE = 1e-5
+"""Rise of the log-likelihood per day below which offsets and hyperparameters have settled."""
 _WEAK_SD = 1.5
 _LEAST_SD = 0.05
 _WORTH = 5.0
@@ -65,6 +75,26 @@ def first_parameters(obs: Observations, family: str, free: tuple[str, ...]) -> F
 
 
 @dataclass(frozen=True)
+class Settled:
+    """Offsets and hyperparameters of a sample that no longer raise its likelihood.
+
+    Attributes
+    ----------
+    obs : Observations
+        The sample, offsets included.
+    params : FilterParameters
+        The same for all series.
+    whole : Estimate
+    coefficients : OffsetCoefficients
+    """
+
+    obs: Observations
+    params: FilterParameters
+    whole: Estimate
+    coefficients: OffsetCoefficients
+
+
+@dataclass(frozen=True)
 class Shared:
     """Estimates what series share.
 
@@ -83,6 +113,55 @@ class Shared:
     names: list[str]
     member: np.ndarray
     n_jobs: int | None
+
+    def settle(
+        self,
+        obs: Observations,
+        family: str,
+        design: OffsetDesign | None,
+        matrix: np.ndarray,
+        rounds: int,
+    ) -> Settled:
+        """Estimate offsets and hyperparameters in turn until the likelihood stops rising.
+
+        Parameters
+        ----------
+        design : OffsetDesign, optional
+            None: no offsets.
+        matrix : numpy.ndarray, shape (n_rows, n_names)
+            Its regressors.
+        rounds : int
+        """
+        row_group = np.repeat(self.member, obs.lengths)
+        params = first_parameters(obs, family, self.free)
+        found = zero_offsets(design.names if design else (), len(self.names))
+        whole: Estimate | None = None
+        for k in range(rounds):
+            if design and design.names:
+                found = fit_offsets(
+                    self._respond(obs, params), matrix, row_group, design.prior_sd, found,
+                    max_rounds=20 if k == 0 else 6,
+                )  # fmt: skip
+            moved = obs.with_offset(found.offsets(matrix, row_group))
+            now = self.maximise(moved, params, None if whole is None else whole.in_units)
+            rise = np.inf if whole is None else now.loglik - whole.loglik
+            whole = now
+            params = self.prior(moved, with_values(params, whole.in_units))
+            if rise < _LEAST_RISE * obs.n_rows:
+                break
+        assert whole is not None
+        return Settled(moved, params, whole, found)
+
+    def again(self, settled: Settled, offset: np.ndarray) -> Settled:
+        """Estimate the hyperparameters under other offsets."""
+        moved = settled.obs.with_offset(offset)
+        whole = self.maximise(moved, settled.params, settled.whole.in_units)
+        params = self.prior(moved, with_values(settled.params, whole.in_units))
+        return replace(settled, obs=moved, params=params, whole=whole)
+
+    def _respond(self, obs: Observations, params: FilterParameters) -> Respond:
+        grid = build_grid(obs, params)
+        return lambda x: responses(obs.with_offset(x), params, grid=grid, n_jobs=self.n_jobs)
 
     def maximise(
         self, obs: Observations, params: FilterParameters, start: dict[str, float] | None

@@ -139,6 +139,47 @@ class OffsetDesign:
             out[:, -1] = self._log_price(rows)
         return out
 
+    @property
+    def tree_features(self) -> tuple[str, ...]:
+        """Names of the columns of :meth:`features`."""
+        month = ("month",) if self.harmonics else ()
+        event = ("event",) if self.events else ()
+        price = () if self.reference is None else ("log_price", "usual_log_price")
+        return ("group", "day_of_week", "day_of_month", *month, *event, *self.numbers, *price)
+
+    def features(self, rows: pd.DataFrame, group: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """Return what trees may read of rows, shape (n_rows, n_features), float32.
+
+        A day's own covariates, the group of its series and its usual price; nothing of other days,
+        so that a day has the same offset whatever days it is asked with, and nothing that counts
+        time on, which trees would use for the level. The month is left out where the regression has
+        no annual terms either. Missing values are NaN.
+
+        Parameters
+        ----------
+        rows : pandas.DataFrame
+            As for :meth:`matrix`.
+        group : numpy.ndarray of int, shape (n_rows,)
+        matrix : numpy.ndarray
+            :meth:`matrix` of the rows.
+        """
+        codes, unique = pd.factorize(rows[DS])
+        days = pd.DatetimeIndex(unique)
+        calendar = [days.dayofweek, days.day, *([days.month] if self.harmonics else [])]
+        columns = [np.asarray(group), *(np.asarray(c)[codes] for c in calendar)]
+        first = len(self.names) - len(self.numbers) - (self.reference is not None)
+        if self.events:
+            events = matrix[:, first - len(self.events) : first]
+            named = events.any(axis=1)
+            columns.append(np.where(named, events.argmax(axis=1) + 1, 0))
+        for k, name in enumerate(self.numbers):
+            known = rows[name].notna().to_numpy()
+            columns.append(np.where(known, matrix[:, first + k], np.nan))
+        if self.reference is not None:
+            usual = self._usual(rows)
+            columns += [_log(rows[PRICE]) - usual, usual]
+        return np.column_stack(columns).astype(np.float32)
+
     def _calendar(self, dates: pd.Index) -> np.ndarray:
         days = pd.DatetimeIndex(dates)
         columns = []
@@ -156,12 +197,15 @@ class OffsetDesign:
         return np.column_stack(columns).astype(np.float32)
 
     def _log_price(self, rows: pd.DataFrame) -> np.ndarray:
+        change = _log(rows[PRICE]) - self._usual(rows)
+        return np.where(np.isfinite(change), change, 0.0)
+
+    def _usual(self, rows: pd.DataFrame) -> np.ndarray:
+        """Median log price of each row's series, NaN where none is known."""
         assert self.reference is not None
-        log_price = _log(rows[PRICE])
         ids = rows[ID].astype("category")
         usual = self.reference.reindex(ids.cat.categories.astype(object)).to_numpy(dtype=float)
-        change = log_price - usual[ids.cat.codes.to_numpy()]
-        return np.where(np.isfinite(change), change, 0.0)
+        return np.asarray(usual[ids.cat.codes.to_numpy()])
 
 
 def _log(price: pd.Series) -> np.ndarray:

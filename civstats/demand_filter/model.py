@@ -9,27 +9,25 @@ import numpy as np
 import pandas as pd
 
 from civstats.demand_filter._estimation import (
+    Settled,
     Shared,
-    first_parameters,
     own_dispersion,
     sample_series,
     with_values,
 )
+from civstats.demand_filter._offset_rule import OffsetRule
 from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.empirical_bayes import Estimate, Heterogeneity, heterogeneity
-from civstats.demand_filter.grid import Grid, build_grid
 from civstats.demand_filter.groups import Groups, group_series
 from civstats.demand_filter.layout import EXACT, SILENT, UNKNOWN, Observations, observations
-from civstats.demand_filter.offsets import OffsetCoefficients, Respond, fit_offsets, zero_offsets
+from civstats.demand_filter.offsets import OffsetCoefficients
 from civstats.demand_filter.parameters import FilterParameters
-from civstats.demand_filter.responses import responses
-from civstats.schema import ID, CivstatsError, check_treatment, series_index
+from civstats.demand_filter.tree_offsets import Grown, grow
+from civstats.schema import DS, CivstatsError, check_treatment, series_index
 
 __all__ = ["DemandFilter", "Groups", "group_series", "with_values"]
 
-_LEAST_RISE = 1e-5
-"""Rise of the log-likelihood per day below which offsets and hyperparameters have settled."""
-_CHUNK = 2_000_000
+REGRESSION, LIGHTGBM = "regression", "lightgbm"
 
 
 class DemandFilter:
@@ -56,8 +54,10 @@ class DemandFilter:
         Whether the level returns to its mean (AR(1)); otherwise it is a random walk.
     group : str or sequence of str
         Static column(s) whose values pool hyperparameters; what the panel lacks is left out.
-    offsets : bool
-        Whether offsets are learned; otherwise they are 0.
+    offsets : {"regression", "lightgbm"}, optional
+        How offsets are learned: a regression, or trees on top of it where they raise the likelihood
+        of series and days held out (interactions, thresholds). None: they are 0. True and False are
+        read as the first and the last.
     harmonics : int
         Annual sine-cosine pairs of the offsets.
     individual : bool
@@ -77,6 +77,8 @@ class DemandFilter:
         One value per series of the panel.
     coefficients_ : OffsetCoefficients
     design_ : OffsetDesign
+    trees_ : Grown, optional
+        How many trees helped, and by how much.
     groups_ : Groups
     estimates_ : dict of str to Estimate
         By group, before shrinkage; ``"all"`` is the whole.
@@ -96,6 +98,7 @@ class DemandFilter:
     parameters_: FilterParameters
     coefficients_: OffsetCoefficients
     design_: OffsetDesign
+    trees_: Grown | None = None
     groups_: Groups
     estimates_: dict[str, Estimate]
     heterogeneity_: dict[str, Heterogeneity]
@@ -111,7 +114,7 @@ class DemandFilter:
         flags_apart: bool = False,
         damped: bool = False,
         group: str | Sequence[str] = "dept_id",
-        offsets: bool = True,
+        offsets: str | bool | None = REGRESSION,
         harmonics: int = 2,
         individual: bool = False,
         sample_rows: int = 100_000,
@@ -131,7 +134,8 @@ class DemandFilter:
         self.family, self.hidden, self.damped = family, hidden, damped
         self.trust_unflagged, self.flags_apart = trust_unflagged, flags_apart
         self.group = (group,) if isinstance(group, str) else tuple(group)
-        self.offsets, self.harmonics, self.individual = offsets, harmonics, individual
+        self.offsets = _offsets(offsets)
+        self.harmonics, self.individual = harmonics, individual
         self.sample_rows, self.rounds = sample_rows, rounds
         self.n_jobs, self.seed = n_jobs, seed
 
@@ -158,45 +162,29 @@ class DemandFilter:
         self.ids_ = index.ids
         everything = self._observe(panel)
         picked = sample_series(everything, self.groups_, self.sample_rows, self.seed)
-        some = everything.take(picked)
-        rows = everything.rows_of(picked)
-        matrix = self.design_.matrix(panel.iloc[rows]) if self.offsets else np.zeros((len(rows), 0))
-        names = self.design_.names if self.offsets else ()
-        prior_sd = self.design_.prior_sd if self.offsets else np.zeros(0)
+        some, rows = everything.take(picked), panel.iloc[everything.rows_of(picked)]
         shared = Shared(self.free, self.groups_.names, self.groups_.of_series[picked], self.n_jobs)
-        row_group = np.repeat(shared.member, some.lengths)
-        params = first_parameters(some, self.family, self.free)
-        found = zero_offsets(names, len(self.groups_.names))
-        whole: Estimate | None = None
-        for k in range(self.rounds):
-            grid = build_grid(some, params)
-            if names:
-                found = fit_offsets(
-                    self._respond(some, params, grid),
-                    matrix,
-                    row_group,
-                    prior_sd,
-                    found,
-                    max_rounds=20 if k == 0 else 6,
-                )
-            moved = some.with_offset(found.offsets(matrix, row_group))
-            now = shared.maximise(moved, params, None if whole is None else whole.in_units)
-            rise = np.inf if whole is None else now.loglik - whole.loglik
-            whole = now
-            params = shared.prior(moved, with_values(params, whole.in_units))
-            if rise < _LEAST_RISE * some.n_rows:
-                break
-        assert whole is not None
-        self.coefficients_ = found
+        design = self.design_ if self.offsets else None
+        matrix = design.matrix(rows) if design else np.zeros((len(rows), 0))
+        settled = shared.settle(some, self.family, design, matrix, self.rounds)
+        self.coefficients_ = settled.coefficients
+        self.trees_ = None
+        if self.offsets == LIGHTGBM:
+            self.trees_ = self._grow_trees(settled, rows, matrix, shared.member)
+            if self.trees_.text:
+                self.coefficients_ = replace(self.coefficients_, trees=self.trees_.text)
+                self.coefficients_ = replace(self.coefficients_, centre=self.tree_centre(panel))
+                settled = shared.again(settled, self.offset(rows))
+        whole, params = settled.whole, settled.params
         tested = [n for n in ("dispersion", "level_sd") if n in whole.names]
         self.heterogeneity_ = {n: heterogeneity(whole, n) for n in tested}
-        by_group, parts = shared.by_group(moved, params, whole)
+        by_group, parts = shared.by_group(settled.obs, params, whole)
         self.estimates_ = {"all": whole} | parts
-        prior_mean, prior_sd_of = shared.group_priors(moved, params, by_group)
+        prior_mean, prior_sd = shared.group_priors(settled.obs, params, by_group)
         of = self.groups_.of_series
         values = {n: v[of] for n, v in by_group.items()}
         self.parameters_ = replace(
-            params, **values, prior_mean=prior_mean[of], prior_sd=prior_sd_of[of]
+            params, **values, prior_mean=prior_mean[of], prior_sd=prior_sd[of]
         )
         if self.individual and "dispersion" in self.free:
             all_days = everything.with_offset(self.offset(panel))
@@ -231,21 +219,32 @@ class DemandFilter:
         """Return the offset of days, past or future, shape (n_rows,)."""
         if not self.offsets:
             return np.zeros(len(rows))
-        ids = rows[ID].astype("category")
-        at = self.ids_.get_indexer(pd.Index(ids.cat.categories.astype(object)))
-        group = np.where(at >= 0, self.groups_.of_series[at], -1)[ids.cat.codes.to_numpy()]
-        if (group < 0).any():
-            raise CivstatsError(
-                f"{int((group < 0).sum())} row(s) are of series that were not in the fit: fit the "
-                "filter on a panel that has them"
-            )
-        out = np.empty(len(rows))
-        for start in range(0, len(rows), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            out[part] = self.coefficients_.offsets(
-                self.design_.matrix(rows.iloc[part]), group[part]
-            )
-        return out
+        return self._offset_rule().of(rows)
+
+    def tree_centre(self, panel: pd.DataFrame) -> pd.Series:
+        """Return the mean of what the trees say of each series' days: it belongs to the level."""
+        return self._offset_rule().centre(panel)
+
+    def _offset_rule(self) -> OffsetRule:
+        return OffsetRule(
+            self.design_, self.coefficients_, self.ids_, self.groups_.of_series, self.n_jobs
+        )
+
+    def _grow_trees(
+        self, settled: Settled, rows: pd.DataFrame, matrix: np.ndarray, member: np.ndarray
+    ) -> Grown:
+        """Grow trees on top of the regression."""
+        group = np.repeat(member, settled.obs.lengths)
+        return grow(
+            settled.obs,
+            settled.params,
+            self.design_.features(rows, group, matrix),
+            self.design_.tree_features,
+            rows[DS].to_numpy(),
+            member,
+            seed=self.seed,
+            n_jobs=self.n_jobs,
+        )
 
     def _observe(self, panel: pd.DataFrame) -> Observations:
         obs = observations(panel, self.treatment, hidden=self.hidden)
@@ -257,5 +256,12 @@ class DemandFilter:
             obs = replace(obs, status=np.where(silent, UNKNOWN, obs.status).astype(np.uint8))
         return obs
 
-    def _respond(self, obs: Observations, params: FilterParameters, grid: Grid) -> Respond:
-        return lambda x: responses(obs.with_offset(x), params, grid=grid, n_jobs=self.n_jobs)
+
+def _offsets(kind: str | bool | None) -> str | None:
+    if isinstance(kind, bool) or kind is None:
+        return REGRESSION if kind else None
+    if kind not in (REGRESSION, LIGHTGBM):
+        raise CivstatsError(
+            f"offsets must be {REGRESSION!r}, {LIGHTGBM!r} or None, but got {kind!r}"
+        )
+    return kind

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from civstats.demand_filter.responses import Responses
 
@@ -45,6 +46,10 @@ class OffsetCoefficients:
     result : statsmodels results, optional
         The last pooled regression; its ``summary()`` prints it. Standard errors take the levels as
         known and days as independent.
+    trees : str
+        What LightGBM adds, in its own text format; empty without.
+    centre : pandas.Series, optional
+        By series: mean of what the trees say of its days, taken off, since it belongs to the level.
     """
 
     names: tuple[str, ...]
@@ -53,9 +58,11 @@ class OffsetCoefficients:
     between_sd: np.ndarray
     logliks: list[float] = field(default_factory=list)
     result: Any = None
+    trees: str = ""
+    centre: pd.Series | None = None
 
     def offsets(self, matrix: np.ndarray, group: np.ndarray) -> np.ndarray:
-        """Return the offset of rows with regressors `matrix` in groups `group`."""
+        """Return the regression's offset of rows with regressors `matrix` in groups `group`."""
         out = np.empty(len(matrix))
         for g in np.unique(group):
             rows = group == g
