@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from civstats.schema import DS, ID, STATIC, Y, series_index, validate_panel
-from civstats.stockouts.detect import P_OUT, STATUS, STATUSES, Detection, detect, fit_availability
+from civstats.schema import DS, ID, P_OUT, STATIC, STATUS, STATUSES, Y, series_index, validate_panel
+from civstats.stockouts.detect import Detection, detect, fit_availability
 
 STORES = [f"{s}_{k}" for s, n in (("CA", 4), ("TX", 3), ("WI", 3)) for k in range(1, n + 1)]
 LONG = 7

@@ -14,6 +14,7 @@ from civstats.plots.detection import (
     excess_examples,
 )
 from civstats.report import Report, format_number, interval_text
+from civstats.schema import P_OUT
 
 if TYPE_CHECKING:
     from detection_excess import Excess
@@ -132,7 +133,7 @@ def mechanisms(report: Report, shown: Shown) -> None:
         f"- **{m}**: {_DESCRIBED[m]}." for m in _DESCRIBED if m in set(shown.facts["mechanism"])
     ]
     report.text("\n".join(lines))
-    shares = ["rate", "flagged", "part_day", "out", "p_out", "zero"]
+    shares = ["rate", "flagged", "part_day", "out", P_OUT, "zero"]
     report.table(
         shown.facts[["mechanism", *shares, "stay_out", "out_rate", "back_rate"]],
         "Means over worlds.",
@@ -142,7 +143,7 @@ def mechanisms(report: Report, shown: Shown) -> None:
             "flagged": "days with a stockout",
             "part_day": "of these after a sale (invisible)",
             "out": "days out",
-            "p_out": "the model says out",
+            P_OUT: "the model says out",
             "zero": "days without sales",
             "stay_out": "days an outage lasts",
             "out_rate": "fitted: goes out",
@@ -154,7 +155,7 @@ def mechanisms(report: Report, shown: Shown) -> None:
 
 def excess(report: Report, found: Excess, facts: pd.DataFrame) -> None:
     report.section("What it says of M5 itself")
-    none = percent(float(facts.loc[facts["mechanism"] == "none", "p_out"].iloc[0]))
+    none = percent(float(facts.loc[facts["mechanism"] == "none", P_OUT].iloc[0]))
     table = found.departments
     whole = table[table["department"] == "all"].set_index("sample")
     words = "; ".join(

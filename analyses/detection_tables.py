@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from detection_worlds import DETECTORS, ONLINE, RULES, SMOOTHED, Found
 
-from civstats.schema import SCORES
+from civstats.schema import P_OUT, SCORES
 from civstats.stockouts.detect import threshold_for
 
 Results = Mapping[tuple[str, float], Sequence[Found]]
@@ -160,7 +160,7 @@ def _reliability(pool: Pool) -> list[dict]:
             continue
         value, lo, hi = interval(pool.share(pool.out.astype(float), inside))
         rows.append(
-            {"p_out": float(p[inside].mean()), "out": value, "lo": lo, "hi": hi, "n": inside.sum()}
+            {P_OUT: float(p[inside].mean()), "out": value, "lo": lo, "hi": hi, "n": inside.sum()}
         )
     return rows
 

@@ -9,8 +9,20 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from civstats.schema import CENSORED, DEMAND, DS, OUTCOMES, STOCK, Y, series_index, validate_panel
-from civstats.stockouts.detect import P_OUT, detect, fit_availability, zero_run
+from civstats.schema import (
+    CENSORED,
+    CHANCE,
+    DEMAND,
+    DS,
+    OUTCOMES,
+    P_OUT,
+    RUN,
+    STOCK,
+    Y,
+    series_index,
+    validate_panel,
+)
+from civstats.stockouts.detect import detect, fit_availability, zero_run
 from civstats.stockouts.simulate import InventoryPolicy, simulate_stockouts
 
 MECHANISMS: dict[str, dict[str, Any]] = {
@@ -108,7 +120,7 @@ def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> Found:
     scores = {SMOOTHED: p_out, ONLINE: online.frame[P_OUT].fillna(0.0).to_numpy()}
     for name, rule in RULES.items():
         run = zero_run(bare, **rule)
-        scores[name] = (run["run"] if "length" in name else -run["chance"]).to_numpy(dtype=float)
+        scores[name] = (run[RUN] if "length" in name else -run[CHANCE]).to_numpy(dtype=float)
     series = series_index(bare).codes()
     known = DEMAND if DEMAND in panel.columns else Y
     units = np.bincount(series, panel[known]) / np.bincount(series)
@@ -118,7 +130,7 @@ def run_task(task: Task, config: dict, base: pd.DataFrame | None) -> Found:
         "flagged": float(short.mean()),
         "out": float(out.mean()),
         "part_day": float((short & ~out).mean()),
-        "p_out": float(np.nanmean(p_out)),
+        P_OUT: float(np.nanmean(p_out)),
         "zero": float((bare[Y] == 0).mean()),
         "stay_out": _stay(out, series),
         "out_rate": float(np.mean(params.out_rate)),

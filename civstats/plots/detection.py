@@ -28,7 +28,7 @@ from civstats.plots._style import (
     share_tick,
     tidy,
 )
-from civstats.schema import DS, ID, CivstatsError, Y
+from civstats.schema import DS, ID, P_OUT, CivstatsError, Y
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -104,14 +104,14 @@ def detection_reliability(reliability: pd.DataFrame, title: str, subtitle: str) 
     CivstatsError
         If columns are missing or there is no bin.
     """
-    _need(reliability, ("mechanism", "movers", "rate", "p_out", "out", "lo", "hi"))
+    _need(reliability, ("mechanism", "movers", "rate", P_OUT, "out", "lo", "hi"))
     rates = sorted(reliability["rate"].unique())
 
     def draw(ax: Axes, part: pd.DataFrame) -> None:
         ax.plot([0, 1], [0, 1], color=MUTED, lw=1.0)
         for (colour, marker), rate in zip(_RATE_STYLE, rates, strict=False):
-            line = part[part["rate"] == rate].sort_values("p_out")
-            x, y = line["p_out"].to_numpy(), line["out"].to_numpy()
+            line = part[part["rate"] == rate].sort_values(P_OUT)
+            x, y = line[P_OUT].to_numpy(), line["out"].to_numpy()
             ax.vlines(x, line["lo"], line["hi"], color=colour, lw=1.0, alpha=0.6)
             ax.plot(x, y, color=colour, marker=marker, ms=3.8, lw=1.2)
         ax.set_xlim(0, 1)
@@ -246,7 +246,7 @@ def excess_examples(examples: pd.DataFrame, title: str, subtitle: str, *, last: 
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.ticker import MaxNLocator
 
-    _need(examples, (ID, DS, Y, "p_out"))
+    _need(examples, (ID, DS, Y, P_OUT))
     names = list(dict.fromkeys(examples[ID].astype(str)))
     if len(names) > 10:
         raise CivstatsError(f"excess_examples draws 1 to 10 series, but got {len(names)}")
@@ -260,9 +260,9 @@ def excess_examples(examples: pd.DataFrame, title: str, subtitle: str, *, last: 
         ax = axes(figure, 0.45, top + 0.3 + i * (tall + below), WIDTH - 0.45 - MARGIN - 0.1, tall)
         days, sales = part[DS].to_numpy(), part[Y].to_numpy(dtype=float)
         high = max(float(sales.max(initial=0)), 1.0) * 1.06
-        suspect = np.nan_to_num(part["p_out"].to_numpy(dtype=float))
+        suspect = np.nan_to_num(part[P_OUT].to_numpy(dtype=float))
         ax.fill_between(days, high * suspect, step="mid", color=VERMILLION, alpha=0.35, lw=0)
-        gone = part["p_out"].isna().to_numpy()
+        gone = part[P_OUT].isna().to_numpy()
         ax.fill_between(days, high * gone, step="mid", color=SKY, alpha=0.35, lw=0)
         ax.vlines(days, 0, sales, color=INK, lw=0.7)
         ax.set_ylim(0, high)

@@ -2,7 +2,9 @@
 
 from civstats.schema.checks import check_h, check_level, check_share, check_treatment
 from civstats.schema.columns import (
+    ALARM,
     CENSORED,
+    CHANCE,
     CUTOFF,
     DEMAND,
     DEMAND_MEAN,
@@ -25,9 +27,12 @@ from civstats.schema.columns import (
     RECOVERED,
     RECOVERED_FILTERED,
     REGIMES,
+    RUN,
     SCORES,
     SNAP,
     STATIC,
+    STATUS,
+    STATUSES,
     STOCK,
     STOCKOUT,
     TREATMENTS,
@@ -51,7 +56,9 @@ from civstats.schema.panel import (
 from civstats.schema.treatment import treated_sales
 
 __all__ = [
+    "ALARM",
     "CENSORED",
+    "CHANCE",
     "CUTOFF",
     "DEMAND",
     "DEMAND_MEAN",
@@ -74,9 +81,12 @@ __all__ = [
     "RECOVERED",
     "RECOVERED_FILTERED",
     "REGIMES",
+    "RUN",
     "SCORES",
     "SNAP",
     "STATIC",
+    "STATUS",
+    "STATUSES",
     "STOCK",
     "STOCKOUT",
     "TREATMENTS",

@@ -36,6 +36,11 @@ LEVEL_FILTERED, LEVEL_SMOOTHED = "level_filtered", "level_smoothed"
 RECOVERED_FILTERED, RECOVERED, LOST = "recovered_filtered", "recovered", "lost"
 """Expected demand of a past day given what was observed, and what of it was not sold."""
 STOCKOUT, P_OUT, INFORMED = "stockout", "p_out", "informed"
+STATUS = "status"
+STATUSES = ("in_stock", "out", "not_launched", "delisted", "closed")
+"""What a day was, as far as sales tell: categories of `STATUS`."""
+RUN, CHANCE, ALARM = "run", "chance", "alarm"
+"""A day's run of zeros, how probable one that long is, and whether that is too improbable."""
 STATIC = ("item_id", "dept_id", "cat_id", "store_id", "state_id")
 TREATMENTS: tuple[Treatment, ...] = ("ignore", "mask", "censor")
 REGIMES = ("all_days", "in_stock", "demand", "censored")

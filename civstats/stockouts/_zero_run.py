@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from civstats.schema import DS, ID, CivstatsError, Y, check_share, series_index
+from civstats.schema import ALARM, CHANCE, DS, ID, RUN, CivstatsError, Y, check_share, series_index
 from civstats.stockouts._apart import DayRules, days_apart, run_lengths
-
-RUN, CHANCE, ALARM = "run", "chance", "alarm"
 
 
 def zero_run(

@@ -27,6 +27,9 @@ from civstats.schema import (
     FLAG_KNOWN,
     ID,
     OUTCOMES,
+    P_OUT,
+    STATUS,
+    STATUSES,
     CivstatsError,
     Y,
     check_share,
@@ -36,9 +39,6 @@ from civstats.stockouts._apart import CLOSED, DELISTED, NOT_LAUNCHED, DayRules, 
 from civstats.stockouts._zero_run import zero_run
 
 __all__ = [
-    "P_OUT",
-    "STATUS",
-    "STATUSES",
     "DayRules",
     "Detection",
     "detect",
@@ -48,9 +48,12 @@ __all__ = [
     "zero_run",
 ]
 
-P_OUT, STATUS = "p_out", "status"
-STATUSES = ("in_stock", "out", "not_launched", "delisted", "closed")
-_CODE = {NOT_LAUNCHED: 2, DELISTED: 3, CLOSED: 4}
+_OUT = STATUSES.index("out")
+_CODE = {
+    NOT_LAUNCHED: STATUSES.index("not_launched"),
+    DELISTED: STATUSES.index("delisted"),
+    CLOSED: STATUSES.index("closed"),
+}
 
 
 @dataclass(frozen=True)
@@ -213,7 +216,7 @@ def detect(
     if threshold is None:
         threshold = threshold_for(p_out[asked], false_alarms)
     called = asked & (p_out >= threshold)
-    codes = np.where(called, 1, 0)
+    codes = np.where(called, _OUT, 0)
     for kind, code in _CODE.items():
         codes[apart == kind] = code
     frame = panel[[ID, DS, Y]].copy()

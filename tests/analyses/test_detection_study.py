@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from civstats.schema import SCORES, validate_panel
+from civstats.schema import SCORES, STATUSES, validate_panel
 
 ANALYSES = Path(__file__).resolve().parents[2] / "analyses"
 
@@ -88,7 +88,7 @@ def test_the_bootstrap_knows_that_days_of_a_series_hang_together():
 def test_the_survey_counts_item_days_on_sale_by_department():
     from detection_excess import by_department, drawn
 
-    from civstats.stockouts.detect import STATUSES, Detection
+    from civstats.stockouts.detect import Detection
 
     days = pd.date_range("2024-01-01", periods=20)
     panel = validate_panel(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from civstats.demand_filter import DemandFilter, FilterParameters
-from civstats.schema import CivstatsError, series_index, validate_panel
+from civstats.schema import STATUSES, CivstatsError, series_index, validate_panel
 from civstats.stockouts._apart import DayRules, days_apart, run_lengths
-from civstats.stockouts.detect import STATUSES, detect, threshold_for, weights, zero_run
+from civstats.stockouts.detect import detect, threshold_for, weights, zero_run
 
 OUT_RATE, BACK_RATE = 0.05, 0.35
 
