@@ -1,0 +1,203 @@
+"""One pair of forecasts: their scores, the two tests of the difference, and what stands against them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from civstats.evaluation._daily import DailyParts, DailyScorer
+from civstats.evaluation._dm import MIN_PERIODS, DieboldMariano, diebold_mariano
+from civstats.evaluation.metric import Metric
+from civstats.evaluation.scoring import Scorer
+from civstats.schema import CENSORED, IN_STOCK_SHARE, CivstatsError, Y, stockout_days
+
+DISTANCES = ("bias", "coverage")
+"""Metrics with a target of their own: the forecast that is nearer to it is the better one."""
+_ROUNDING = 1e-12
+_MIN_DRAWS = 100
+
+
+class Entry:
+    """One forecast's score: its value, replicates, daily parts, and why it cannot be compared."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        daily: DailyScorer,
+        panel: pd.DataFrame,
+        name: str,
+        regime: str,
+        metric: Metric,
+        level: float | None,
+    ) -> None:
+        self.value = np.nan
+        self.draws = np.full(1 + scorer.bootstrap.n_boot, np.nan)
+        self.parts: DailyParts | None = None
+        self.caution = ""
+        self.reason = scorer.obstacle(name, regime, metric)
+        if self.reason:
+            return
+        draws = scorer.replicates(name, regime, metric, level)[:, 0]
+        self.value = float(draws[0])
+        if not np.isfinite(self.value):
+            self.reason = (
+                "an outcome of probability 0" if self.value == np.inf else "the score is undefined"
+            )
+            return
+        self.caution = scorer.caution(name, regime, metric, level)[0]
+        parts = daily.parts(name, regime, metric, level)
+        if metric.name in DISTANCES:
+            target = _target(scorer, panel, name, regime, metric, level)
+            side = 1.0 if draws[0] >= target else -1.0
+            draws = np.abs(draws - target)
+            parts = DailyParts(parts.losses, parts.bottoms, side * parts.pull)
+        self.draws, self.parts = draws, parts
+
+
+def _target(
+    scorer: Scorer,
+    panel: pd.DataFrame,
+    name: str,
+    regime: str,
+    metric: Metric,
+    level: float | None,
+) -> float:
+    """Return what a perfect forecast would score."""
+    expected = float(scorer.expected(name, regime, metric, level)[0])
+    if np.isfinite(expected):
+        return expected
+    if metric.name == "coverage":
+        raise CivstatsError(
+            f"the coverage that {name} expects of its own intervals is not known, and for counts it "
+            "is not the nominal level: pass the forecasts' distributions as predictive, in regime "
+            "demand, or compare winkler or pinball"
+        )
+    if scorer.rows[regime].regime.target == Y:
+        flags = panel[[c for c in (CENSORED, IN_STOCK_SHARE) if c in panel.columns]]
+        out = stockout_days(flags.take(scorer.aligned.position))
+        if out.any():
+            raise CivstatsError(
+                f"{int(out.sum())} of the forecast days are stockouts, so a perfect forecast's bias in "
+                f"regime {regime} is not 0: pass availability, or compare in regime demand"
+            )
+    return 0.0
+
+
+@dataclass
+class Outcome:
+    """The tests of one pair, not yet adjusted.
+
+    Attributes
+    ----------
+    error, df : float
+        Standard error of the difference and its degrees of freedom.
+    alone : bool
+        Whether the bootstrap decides alone.
+    barred : bool
+        Whether no winner may be named, whatever the tests say.
+    """
+
+    value_a: float
+    value_b: float
+    difference: float
+    n_days: int
+    error: float = np.nan
+    df: float = np.nan
+    p: float = np.nan
+    dm: float = np.nan
+    p_dm: float = np.nan
+    alone: bool = False
+    barred: bool = True
+    note: str = ""
+
+
+def compare_pair(
+    a: Entry, b: Entry, metric: Metric, count: np.ndarray, h: int, n_groups: int, block: int
+) -> Outcome:
+    """Test the difference between two forecasts, see `pairwise`.
+
+    Parameters
+    ----------
+    a, b : Entry
+    metric : Metric
+    count : numpy.ndarray, shape (n_days,)
+        Rows of each scored day.
+    h : int
+        Horizon, periods.
+    n_groups : int
+        Groups of series that are resampled.
+    block : int
+        Days that are resampled together.
+    """
+    gap = a.draws - b.draws
+    out = Outcome(a.value, b.value, float(gap[0]), int((count > 0).sum()))
+    out.note = a.reason or b.reason
+    if a.parts is None or b.parts is None:
+        return out
+    notes = [x for x in dict.fromkeys((a.caution, b.caution)) if x]
+    out.barred = bool(notes)
+    pull = a.parts.pull - b.parts.pull
+    out.error, out.df = _standard_error(gap[1:], pull, n_groups, block)
+    scale = _ROUNDING * (abs(a.value) + abs(b.value))
+    if np.isnan(out.error):
+        notes.append(
+            f"all {len(pull)} scored days in one block of {block}: one draw tells nothing"
+            if len(pull) <= block
+            else "the score is undefined in most replicates"
+        )
+    elif out.error <= scale:
+        # Forecasts that are the same are not different; a certain difference has no test.
+        out.p = 1.0 if abs(gap[0]) <= scale else np.nan
+    else:
+        out.p = float(2 * stats.t.sf(abs(gap[0]) / out.error, out.df))
+    if metric.name in DISTANCES or metric.unit == "window":
+        out.alone = True
+        notes.append("no Diebold-Mariano test: not a mean of daily losses")
+    else:
+        dm = _diebold_mariano(a.parts, b.parts, count, h)
+        if isinstance(dm, str):
+            notes.append(dm)
+        else:
+            out.dm, out.p_dm = dm.statistic, dm.p_value
+    out.note = "; ".join(notes)
+    return out
+
+
+def _standard_error(
+    draws: np.ndarray, pull: np.ndarray, n_groups: int, block: int
+) -> tuple[float, float]:
+    """Return the standard error of a difference and its degrees of freedom, see `pairwise`."""
+    by_block = np.add.reduceat(pull, np.arange(0, len(pull), block))
+    n_blocks = len(by_block)
+    draws = draws[np.isfinite(draws)]
+    if n_blocks < 2 or len(draws) < _MIN_DRAWS:
+        return np.nan, np.nan
+    days = n_blocks / (n_blocks - 1) * float(np.square(by_block).sum())
+    variance = float(draws.var(ddof=1)) + days / n_blocks
+    if variance == 0:
+        return 0.0, np.inf
+    share = min(1.0, days / variance)
+    if n_groups < 2:
+        share = 1.0
+    lack = share**2 / (n_blocks - 1) + (1 - share) ** 2 / max(n_groups - 1, 1)
+    return float(np.sqrt(variance)), 1 / lack
+
+
+def _diebold_mariano(
+    a: DailyParts, b: DailyParts, count: np.ndarray, h: int
+) -> DieboldMariano | str:
+    """Test the daily losses, or say why not."""
+    held = count > 0
+    n = int(held.sum())
+    if n < max(MIN_PERIODS, 2 * h):
+        return f"no Diebold-Mariano test: {n} days for a horizon of {h}"
+    scale = n / a.bottoms.sum()
+    loss_a, loss_b = (scale * x.losses[held] for x in (a, b))
+    wide = min(max(2 * h, int(np.ceil(1.3 * np.sqrt(n)))), n // 2)
+    try:
+        return diebold_mariano(loss_a, loss_b, h=wide, kernel="bartlett")
+    except CivstatsError:
+        return "no Diebold-Mariano test: the losses differ by the same every day"
