@@ -27,7 +27,7 @@ def _row(
     model, treatment, regime, metric, value, half=0.02, level=np.nan, expected=np.nan, cutoff=pd.NaT
 ):
     lo, hi = value - half, value + half
-    return (model, treatment, regime, metric, level, cutoff, value, lo, hi, 1000, expected, True)
+    return (model, treatment, regime, metric, level, cutoff, value, lo, hi, 1000, expected, True, "")
 
 
 def _scores(
