@@ -19,10 +19,15 @@ from civstats.demand_filter._observe import BOUND, LOGNORMAL, NORMAL, ZERO_INFLA
 
 @jit
 def _count(
-    family: int, is_bound: bool, y: float, eta: float, alpha: float, zero_prob: float
+    family: int,
+    is_bound: bool,
+    y: float,
+    eta: float,
+    mu: float,
+    alpha: float,
+    zero_prob: float,
 ) -> tuple[float, float]:
-    """Score and information of a count in eta; the information is that of an exact day."""
-    mu = math.exp(min(eta, counts.ETA_MAX))
+    """Score and information of a count in eta = log mu; the information is that of an exact day."""
     q = 1.0 / (1.0 + alpha * mu)
     x = mu * q
     if is_bound:
@@ -59,11 +64,16 @@ def respond(
     """
     spread = parameters[chain.SPREAD]
     zero_prob = parameters[chain.ZERO_PROB]
+    rates = np.empty(levels.size if family < NORMAL else 0)
+    for g in range(rates.size):
+        rates[g] = math.exp(min(levels[g], counts.ETA_MAX))
+    top = math.exp(counts.ETA_MAX)
     for t in range(y.size):
         score[t] = 0.0
         info[t] = 0.0
         if says_nothing(family, kind[t], y[t]):
             continue
+        factor = math.exp(min(shift[t], counts.ETA_MAX)) if rates.size else 1.0
         for g in range(weights.shape[1]):
             weight = weights[t, g]
             if weight < 1e-10:
@@ -80,7 +90,10 @@ def respond(
                 score[t] += weight * s
                 info[t] += weight / (spread * spread)
             else:
-                s, i = _count(family, kind[t] == BOUND, y[t], level + shift[t], spread, zero_prob)
+                mu = min(rates[g] * factor, top)
+                s, i = _count(
+                    family, kind[t] == BOUND, y[t], level + shift[t], mu, spread, zero_prob
+                )
                 score[t] += weight * s
                 info[t] += weight * i
 

@@ -8,20 +8,16 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from civstats.demand_filter._estimation import (
-    Settled,
-    Shared,
-    own_dispersion,
-    sample_series,
-    with_values,
-)
+from civstats.demand_filter._estimation import own_dispersion, sample_series, with_values
 from civstats.demand_filter._offset_rule import OffsetRule
+from civstats.demand_filter._shared import Settled, Shared
 from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.empirical_bayes import Estimate, Heterogeneity, heterogeneity
 from civstats.demand_filter.groups import Groups, group_series
 from civstats.demand_filter.layout import EXACT, SILENT, UNKNOWN, Observations, observations
 from civstats.demand_filter.offsets import OffsetCoefficients
 from civstats.demand_filter.parameters import FilterParameters
+from civstats.demand_filter.series_means import SeriesMeans
 from civstats.demand_filter.tree_offsets import Grown, grow
 from civstats.schema import DS, CivstatsError, check_treatment, series_index
 
@@ -51,7 +47,8 @@ class DemandFilter:
         Whether flagged stockouts are of another kind than those of the hidden state (simulated
         ones on top of a shop's own): a flagged day without sales then says nothing of it.
     damped : bool
-        Whether the level returns to its mean (AR(1)); otherwise it is a random walk.
+        Whether the level returns to a mean of the series' own (AR(1)), itself shrunk towards its
+        group's; otherwise it is a random walk.
     group : str or sequence of str
         Static column(s) whose values pool hyperparameters; what the panel lacks is left out.
     offsets : {"regression", "lightgbm"}, optional
@@ -79,6 +76,8 @@ class DemandFilter:
     design_ : OffsetDesign
     trees_ : Grown, optional
         How many trees helped, and by how much.
+    means_ : SeriesMeans, optional
+        Where damped levels return to.
     groups_ : Groups
     estimates_ : dict of str to Estimate
         By group, before shrinkage; ``"all"`` is the whole.
@@ -99,6 +98,7 @@ class DemandFilter:
     coefficients_: OffsetCoefficients
     design_: OffsetDesign
     trees_: Grown | None = None
+    means_: SeriesMeans | None = None
     groups_: Groups
     estimates_: dict[str, Estimate]
     heterogeneity_: dict[str, Heterogeneity]
@@ -168,7 +168,7 @@ class DemandFilter:
         matrix = design.matrix(rows) if design else np.zeros((len(rows), 0))
         settled = shared.settle(some, self.family, design, matrix, self.rounds)
         self.coefficients_ = settled.coefficients
-        self.trees_ = None
+        self.trees_ = self.means_ = None
         if self.offsets == LIGHTGBM:
             self.trees_ = self._grow_trees(settled, rows, matrix, shared.member)
             if self.trees_.text:
@@ -178,17 +178,23 @@ class DemandFilter:
         whole, params = settled.whole, settled.params
         tested = [n for n in ("dispersion", "level_sd") if n in whole.names]
         self.heterogeneity_ = {n: heterogeneity(whole, n) for n in tested}
-        by_group, parts = shared.by_group(settled.obs, params, whole)
+        by_group, parts = shared.by_group(settled.obs, params, whole, settled.means)
         self.estimates_ = {"all": whole} | parts
-        prior_mean, prior_sd = shared.group_priors(settled.obs, params, by_group)
-        of = self.groups_.of_series
+        of, own = self.groups_.of_series, self.individual and "dispersion" in self.free
         values = {n: v[of] for n, v in by_group.items()}
-        self.parameters_ = replace(
-            params, **values, prior_mean=prior_mean[of], prior_sd=prior_sd[of]
-        )
-        if self.individual and "dispersion" in self.free:
-            all_days = everything.with_offset(self.offset(panel))
-            self.parameters_ = own_dispersion(all_days, self.parameters_, self.n_jobs)
+        if self.damped or own:
+            everything = everything.with_offset(self.offset(panel))
+        if settled.means is None:
+            prior_mean, prior_sd = shared.group_priors(settled.obs, params, by_group)
+            priors = {"prior_mean": prior_mean[of], "prior_sd": prior_sd[of]}
+            self.parameters_ = with_values(params, values | priors)
+        else:
+            start = settled.means.spread_to(everything, params, of)
+            given = with_values(start.plugged(params), values)
+            self.means_ = shared.know(everything, given, start, times=3)
+            self.parameters_ = self.means_.plugged(given)
+        if own:
+            self.parameters_ = own_dispersion(everything, self.parameters_, self.n_jobs)
         return self
 
     def observations(self, panel: pd.DataFrame) -> Observations:

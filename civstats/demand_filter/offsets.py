@@ -1,15 +1,16 @@
 """Offsets learned jointly with the level: a pooled regression that alternates with the filter.
 
 Each round the filter says, with the level integrated out, how the likelihood rises with every day's
-offset; a weighted least squares step (statsmodels) moves the coefficients there, pooled first and
-then by group with shrinkage towards the pool. It is Fisher scoring with the information of known
-levels: every round raises the marginal likelihood, and where it stops is a stationary point.
+offset; a weighted least squares step moves the coefficients there, pooled first and then by group
+with shrinkage towards the pool. It is Fisher scoring with the information of known levels: every
+round raises the marginal likelihood, and where it stops is a stationary point. The steps solve the
+normal equations; the last one is a regression of statsmodels, which can be asked for its summary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,7 @@ def fit_offsets(
     start: OffsetCoefficients,
     *,
     max_rounds: int = 12,
+    regress: bool = True,
 ) -> OffsetCoefficients:
     """Alternate between the filter and a regression until the likelihood stops rising.
 
@@ -102,14 +104,18 @@ def fit_offsets(
         Of the pooled coefficients, around 0.
     start : OffsetCoefficients
     max_rounds : int
+        0 for the last step alone.
+    regress : bool
+        Whether the last step is made by statsmodels, which takes some times as long as the others.
     """
     found, relax = start, RELAX
     history: list[float] = []
     kept: OffsetCoefficients | None = None
+    rows_of = [np.flatnonzero(group == g) for g in range(len(start.groups))]
+    last: tuple[Responses, np.ndarray] | None = None
     for _ in range(max_rounds + 1):
         offset = found.offsets(matrix, group)
         said = respond(offset)
-        spoken = said.info > 0
         loglik = float(said.loglik.sum())
         if kept is not None and loglik < history[-1]:
             # A step that lowers the likelihood is not taken; a shorter one may raise it.
@@ -119,19 +125,22 @@ def fit_offsets(
             relax, found = 1.0, kept
             continue
         history.append(loglik)
-        if len(history) > max_rounds or not spoken.any():
+        last = said, offset
+        spoken = int((said.info > 0).sum())
+        if len(history) > max_rounds or not spoken:
             break
-        if _left(history) < TOLERANCE * int(spoken.sum()):
+        if _left(history) < TOLERANCE * spoken:
             break
         kept = found
-        found = _step(
-            found, matrix[spoken], group[spoken], offset[spoken], said, spoken, prior_sd, relax
-        )
+        found = _step(found, matrix, rows_of, offset, said, prior_sd, relax)
     else:
         found = kept or found
-    return OffsetCoefficients(
-        found.names, found.pooled, found.groups, found.between_sd, history, found.result
-    )
+    if regress and last is not None and (last[0].info > 0).any():
+        fit = _regression(found, matrix, group, last[1], last[0], prior_sd)
+        pooled = np.asarray(fit.params)
+        groups = found.groups + (pooled - found.pooled)
+        found = replace(found, pooled=pooled, groups=groups, result=fit)
+    return replace(found, logliks=history)
 
 
 def _left(history: list[float]) -> float:
@@ -146,56 +155,56 @@ def _left(history: list[float]) -> float:
 def _step(
     now: OffsetCoefficients,
     matrix: np.ndarray,
-    group: np.ndarray,
+    rows_of: list[np.ndarray],
     offset: np.ndarray,
     said: Responses,
-    spoken: np.ndarray,
     prior_sd: np.ndarray,
     relax: float,
 ) -> OffsetCoefficients:
-    """Move all coefficients by one weighted least squares step."""
-    weight = said.info[spoken]
-    target = offset + relax * said.score[spoken] / weight
-    z = np.asarray(matrix, dtype=np.float64)
+    """Move all coefficients by one weighted least squares step, by the normal equations."""
+    k = matrix.shape[1]
+    grams, sides = np.zeros((len(rows_of), k, k)), np.zeros((len(rows_of), k))
+    for g, rows in enumerate(rows_of):
+        z = matrix[rows].astype(np.float64)
+        weight = said.info[rows]
+        grams[g] = z.T @ (z * weight[:, None])
+        # Weight times target, so that days without a weight need no target.
+        sides[g] = (weight * offset[rows] + relax * said.score[rows]) @ z
     # The pool takes the groups' departures as they are.
-    own = np.einsum("ij,ij->i", z, (now.groups - now.pooled)[group])
-    pooled, result = _ridge(z, target - own, weight, np.zeros(z.shape[1]), prior_sd)
-    if len(now.groups) == 1:
-        return OffsetCoefficients(now.names, pooled, pooled[None, :], now.between_sd, result=result)
-    groups, variance = np.empty_like(now.groups), np.empty_like(now.groups)
+    departures = now.groups - now.pooled
+    side = (sides - np.einsum("gij,gj->gi", grams, departures)).sum(axis=0)
+    precision = np.diag(1 / np.square(prior_sd))
+    pooled = np.linalg.solve(grams.sum(axis=0) + precision, side)
+    if len(rows_of) == 1:
+        return OffsetCoefficients(now.names, pooled, pooled[None, :], now.between_sd)
     sd = np.maximum(now.between_sd, _LEAST_SD)
-    for g in range(len(groups)):
-        rows = group == g
-        if not rows.any():
-            groups[g], variance[g] = pooled, np.square(sd)
-            continue
-        groups[g], variance[g] = _departures(z[rows], target[rows], weight[rows], pooled, sd)
+    covariance = np.linalg.inv(grams + np.diag(1 / np.square(sd)))
+    groups = np.einsum("gij,gj->gi", covariance, sides + pooled / np.square(sd))
+    variance = np.einsum("gii->gi", covariance)
     between = np.sqrt((np.square(groups - pooled) + variance).mean(axis=0))
-    return OffsetCoefficients(now.names, pooled, groups, between, result=result)
+    return OffsetCoefficients(now.names, pooled, groups, between)
 
 
-def _ridge(
-    z: np.ndarray, target: np.ndarray, weight: np.ndarray, centre: np.ndarray, sd: np.ndarray
-) -> tuple[np.ndarray, Any]:
-    """Weighted least squares with a normal prior, its rows put below those of the data."""
+def _regression(
+    found: OffsetCoefficients,
+    matrix: np.ndarray,
+    group: np.ndarray,
+    offset: np.ndarray,
+    said: Responses,
+    prior_sd: np.ndarray,
+) -> Any:
+    """Return the pooled step as a regression of statsmodels, the prior's rows below the data's."""
     from statsmodels.regression.linear_model import WLS
 
-    k = z.shape[1]
-    fit = WLS(
-        np.concatenate([target, centre]),
+    spoken = said.info > 0
+    weight, k = said.info[spoken], matrix.shape[1]
+    z = matrix[spoken].astype(np.float64)
+    own = np.einsum("ij,ij->i", z, (found.groups - found.pooled)[group[spoken]])
+    target = offset[spoken] + said.score[spoken] / weight - own
+    return WLS(
+        np.concatenate([target, np.zeros(k)]),
         np.vstack([z, np.eye(k)]),
-        weights=np.concatenate([weight, 1 / np.square(sd)]),
+        weights=np.concatenate([weight, 1 / np.square(prior_sd)]),
         # Spares the search for a constant, a singular value decomposition of all rows.
         hasconst=False,
     ).fit(method="qr")
-    return np.asarray(fit.params), fit
-
-
-def _departures(
-    z: np.ndarray, target: np.ndarray, weight: np.ndarray, centre: np.ndarray, sd: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the same of a group, and the coefficients' variances, by the normal equations."""
-    weighted = z * weight[:, None]
-    information = z.T @ weighted + np.diag(1 / np.square(sd))
-    covariance = np.linalg.inv(information)
-    return covariance @ (weighted.T @ target + centre / np.square(sd)), np.diag(covariance)

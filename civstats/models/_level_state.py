@@ -22,6 +22,7 @@ from civstats.demand_filter import (
 from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.empirical_bayes import SCALES
 from civstats.demand_filter.model import Groups, group_series
+from civstats.demand_filter.series_means import SeriesMeans
 from civstats.schema import series_index
 
 _OTHER = "of no group of the fit"
@@ -143,7 +144,29 @@ def with_launches(fitted: DemandFilter, panel: pd.DataFrame) -> DemandFilter:
     out.ids_ = fitted.ids_.append(new)
     out.parameters_ = _grown(fitted.parameters_, fitted.groups_.of_series, np.array(place))
     out.design_ = _priced(fitted.design_, panel)
+    if fitted.means_ is not None:
+        out.means_ = _returning(fitted.means_, len(names), np.array(place))
+        out.parameters_ = out.means_.plugged(out.parameters_)
+    if coefficients.trees and coefficients.centre is not None:
+        centre = pd.concat([coefficients.centre, out.tree_centre(panel)])
+        out.coefficients_ = replace(coefficients, centre=centre)
     return out
+
+
+def _returning(means: SeriesMeans, n_groups: int, place: np.ndarray) -> SeriesMeans:
+    """Add new series, whose means may be any of their group's; a new group has those of all."""
+    centre, sd = means.group_mean, means.between_sd
+    more = n_groups - len(centre)
+    centre = np.r_[centre, np.full(more, centre.mean())]
+    sd = np.r_[sd, np.full(more, np.sqrt(np.square(sd).mean() + np.var(means.group_mean)))]
+    return replace(
+        means,
+        centre=np.r_[means.centre, centre[place]],
+        sd=np.r_[means.sd, sd[place]],
+        group_mean=centre,
+        between_sd=sd,
+        member=np.r_[means.member, place],
+    )
 
 
 def _grown(params: FilterParameters, member: np.ndarray, place: np.ndarray) -> FilterParameters:
@@ -173,18 +196,33 @@ def draw_parameters(fitted: DemandFilter, n: int, seed: int) -> list[FilterParam
     """Draw the shared hyperparameters from their sandwich covariance.
 
     One draw moves all series alike, on the unbounded scales, by the error of the pooled estimate;
-    a parameter at its boundary stays.
+    a parameter at its boundary stays. The means of damped levels are a standard deviation above
+    what was estimated in every other draw, and below it in the rest.
 
     Parameters
     ----------
     fitted : DemandFilter
     n : int
-        Draws; 0 gives the estimate itself.
+        Draws; 0 gives the estimate itself, twice for the means of damped levels.
     seed : int
     """
+    means = fitted.means_
+    if n == 0 and means is None:
+        return [fitted.parameters_]
+    drawn = _moved(fitted, n, seed) if n else [fitted.parameters_] * 2
+    if means is None:
+        return drawn
+    # One draw alone, or the last of an odd number, has the means themselves.
+    signs = [(-1.0) ** k for k in range(len(drawn) - len(drawn) % 2)] + [0.0] * (len(drawn) % 2)
+    return [
+        means.parameters(params, means.centre + sign * means.sd)
+        for params, sign in zip(drawn, signs, strict=True)
+    ]
+
+
+def _moved(fitted: DemandFilter, n: int, seed: int) -> list[FilterParameters]:
+    """Move the shared hyperparameters n times."""
     params = fitted.parameters_
-    if n == 0:
-        return [params]
     whole = fitted.estimates_["all"]
     free = np.isfinite(np.diag(whole.covariance))
     covariance = np.where(np.outer(free, free), whole.covariance, 0.0)

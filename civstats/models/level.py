@@ -42,8 +42,8 @@ class LocalLevel(Forecaster):
     """Local level model for counts: the demand filter's last level, pushed forward.
 
     Demand of a day is a count about exp(level + offset); the level is a random walk, or returns to
-    its mean; offsets are a regression on day of week, season, events and price. Parameters come
-    from empirical Bayes, the level's posterior from the exact filter
+    a mean of the series; offsets are learned from day of week, season, events and price. Parameters
+    come from empirical Bayes, the level's posterior from the exact filter
     (:mod:`civstats.demand_filter`). Days ahead are mixtures over the level's predictive
     distribution, and mean and quantiles are those of the mixtures, without sampling. Paths draw
     whole levels, then counts.
@@ -62,7 +62,7 @@ class LocalLevel(Forecaster):
         What stockout flags say of the hidden state; see
         :class:`civstats.demand_filter.DemandFilter`.
     family : {"negbin", "poisson", "zero_inflated_negbin"}
-    damped, group, harmonics, individual, sample_rows, rounds
+    damped, group, offsets, harmonics, individual, sample_rows, rounds
         As for :class:`civstats.demand_filter.DemandFilter`.
     parameter_draws : int
         Draws of the shared hyperparameters from their sandwich covariance, over which forecasts
@@ -97,6 +97,9 @@ class LocalLevel(Forecaster):
     The level of a series is at most twice the highest that any day's sales speak of: it matters
     for a series that was never in stock, which has the prior of its group.
 
+    The mean that a damped level returns to is known for no series: forecasts are averaged over two
+    values, a standard deviation above and below what was estimated.
+
     Levels of different series drift independently: the spread of a total over many series holds
     no shock that all of them share beyond the offsets.
     """
@@ -119,6 +122,7 @@ class LocalLevel(Forecaster):
         family: str = "negbin",
         damped: bool = False,
         group: str | Sequence[str] = "dept_id",
+        offsets: str | bool | None = "regression",
         harmonics: int = 2,
         individual: bool = False,
         sample_rows: int = 100_000,
@@ -151,6 +155,7 @@ class LocalLevel(Forecaster):
             "flags_apart": flags_apart,
             "damped": damped,
             "group": group,
+            "offsets": offsets,
             "harmonics": harmonics,
             "individual": individual,
             "sample_rows": sample_rows,
