@@ -1,8 +1,25 @@
 """The only home of a score."""
 
+from civstats.evaluation.calibration import (
+    calibration_curve,
+    pit,
+    pit_histogram,
+    pit_uniformity,
+)
 from civstats.evaluation.comparison import Difference, compare, naive_against_truth
+from civstats.evaluation.metrics import METRICS
 from civstats.evaluation.scores import evaluate
-from civstats.evaluation.scoring import METRICS
 from civstats.evaluation.selection import selection_bias
 
-__all__ = ["METRICS", "Difference", "compare", "evaluate", "naive_against_truth", "selection_bias"]
+__all__ = [
+    "METRICS",
+    "Difference",
+    "calibration_curve",
+    "compare",
+    "evaluate",
+    "naive_against_truth",
+    "pit",
+    "pit_histogram",
+    "pit_uniformity",
+    "selection_bias",
+]

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation._rows import Rows, per_cutoff, select
 from civstats.evaluation.alignment import align
 from civstats.evaluation.censored import NOT_PROPER, most_stocked
 from civstats.evaluation.distributions import MIN_DRAWS, Distribution, read_distributions
 from civstats.evaluation.metric import Metric, Part, Scale, View
 from civstats.evaluation.metrics import METRICS, choose_metrics
-from civstats.evaluation.regimes import NEEDED, Regime, choose_regimes
+from civstats.evaluation.regimes import NEEDED, choose_regimes
 from civstats.evaluation.scales import scales
 from civstats.evaluation.selection import expected_sales
 from civstats.evaluation.significance import TwoWayBootstrap
 from civstats.schema import (
-    CENSORED,
     DEMAND,
     DEMAND_MEAN,
     DS,
@@ -40,25 +39,6 @@ HEAVY = 0.5
 """Share of stockout days above which scores of the mean are flagged: sales do not identify it."""
 UNSEEN = 0.05
 """Share of quantiles above anything ever stocked above which a censored pinball is flagged."""
-
-
-@dataclass
-class _Rows:
-    """The rows of one regime, with what all models share."""
-
-    regime: Regime
-    take: np.ndarray | None
-    actual: np.ndarray
-    mean: np.ndarray | None
-    stock: np.ndarray | None
-    is_censored: np.ndarray
-    cell: np.ndarray
-    cutoff: np.ndarray
-    window: np.ndarray
-    bottoms: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def of(self, values: np.ndarray) -> np.ndarray:
-        return values if self.take is None else values[self.take]
 
 
 class Scorer:
@@ -102,13 +82,16 @@ class Scorer:
         columns = [c for c in (*NEEDED, DEMAND_MEAN) if c in panel.columns]
         held = panel[columns].take(self.aligned.position)
         self._out = stockout_days(held)
-        self.rows = {r.name: self._select(r, held) for r in choose_regimes(regimes, held)}
+        chosen = choose_regimes(regimes, held)
+        self.rows = {r.name: select(r, held, self.aligned, self.bootstrap) for r in chosen}
         self._panel = panel
         self._scales: dict[str, tuple[np.ndarray, ...]] = {}
         self._name = ""
         self._columns: dict[tuple[Part, float | None], np.ndarray] = {}
         self._distribution: Distribution | None = None
         self._sales: tuple[np.ndarray, ...] | None = None
+        self._most: np.ndarray | None = None
+        self._heavy: np.ndarray | None = None
 
     def _one_step(self, panel: pd.DataFrame) -> bool:
         """Whether every forecast is for the first period after its cutoff."""
@@ -116,44 +99,6 @@ class Scorer:
         gap = np.asarray(ahead - self.aligned.cutoffs[self.aligned.column_cutoff])
         periods = np.diff(np.unique(panel[DS].to_numpy()))
         return bool(len(periods) and (gap <= periods.min()).all())
-
-    def _select(self, regime: Regime, held: pd.DataFrame) -> _Rows:
-        mask = regime.rows(held)
-        take = None if mask.all() else np.flatnonzero(mask)
-
-        def of(values: np.ndarray) -> np.ndarray:
-            return values if take is None else values[take]
-
-        def column(name: str) -> np.ndarray | None:
-            return of(held[name].to_numpy(dtype=float)) if name in held.columns else None
-
-        actual = of(held[regime.target].to_numpy(dtype=float))
-        finite = np.isfinite(actual)
-        if not finite.all():
-            rows = of(np.arange(len(held)))
-            raise ForecastError(
-                f"{int((~finite).sum())} actual(s) ({regime.target}) missing or infinite, first "
-                f"{self.aligned.where(int(rows[finite.argmin()]))}; score days with a known actual"
-            )
-        is_censored = np.zeros(len(actual), dtype=bool)
-        stock = column(STOCK)
-        if CENSORED in held.columns:
-            is_censored = of(held[CENSORED].to_numpy(dtype=bool))
-            if stock is not None:
-                # A shelf that ended empty sold its whole stock.
-                stock = np.where(is_censored & np.isnan(stock), actual, stock)
-        cutoff = of(self.aligned.cutoff)
-        return _Rows(
-            regime,
-            take,
-            actual,
-            column(DEMAND_MEAN),
-            stock,
-            is_censored,
-            of(self.bootstrap.cell),
-            cutoff,
-            of(self.aligned.series) * self.n_cutoffs + cutoff,
-        )
 
     def _load(self, name: str) -> None:
         """Make a model the current one: what is read of it is kept until the next."""
@@ -225,14 +170,20 @@ class Scorer:
         """Return why a score's target is not identified, empty where it is, (1 + n_cutoffs,)."""
         rows = self.rows[regime]
         if metric.rewards_mean and rows.regime.target == Y:
-            share = self._per_cutoff(
-                self.aligned.cutoff, self._out.astype(float), np.ones(len(self._out))
-            )
+            if self._heavy is None:
+                ones = np.ones(len(self._out))
+                self._heavy = per_cutoff(
+                    self.n_cutoffs, self.aligned.cutoff, self._out.astype(float), ones
+                )
+            share = self._heavy
             text = "not identified: {:.0%} of the days are stockouts, sales do not tell the mean"
             return np.array([text.format(s) if s > HEAVY else "" for s in share], dtype=object)
         if metric.kind == "censored" and metric.by_level:
-            most = rows.of(most_stocked(self._panel, self.aligned.ids)[self.aligned.series])
-            share = self._per_cutoff(
+            if self._most is None:
+                self._most = most_stocked(self._panel, self.aligned.ids)[self.aligned.series]
+            most = rows.of(self._most)
+            share = per_cutoff(
+                self.n_cutoffs,
                 rows.cutoff,
                 (rows.of(self.read(name, "hi", level)) > most).astype(float),
                 np.ones(len(rows.actual)),
@@ -283,7 +234,7 @@ class Scorer:
             out[:, np.r_[True, hit]] = np.inf
         return out
 
-    def _bottom(self, rows: _Rows, regime: str, metric: Metric) -> np.ndarray:
+    def _bottom(self, rows: Rows, regime: str, metric: Metric) -> np.ndarray:
         key = metric.scaled_by or metric.per
         if key not in rows.bottoms:
             values = rows.actual if metric.per == "units" else None
@@ -310,7 +261,7 @@ class Scorer:
         """Return what a perfect forecast would show, NaN where unknown, (1 + n_cutoffs,)."""
         rows = self.rows[regime]
         if metric.name == "bias" and rows.mean is not None:
-            return self._per_cutoff(rows.cutoff, rows.mean - rows.actual, rows.actual)
+            return per_cutoff(self.n_cutoffs, rows.cutoff, rows.mean - rows.actual, rows.actual)
         if metric.name == "bias" and regime in ("all_days", "in_stock") and self.availability:
             return self._expected_bias(name, regime)
         if metric.name == "coverage" and rows.regime.target == DEMAND and name in self.predictive:
@@ -318,7 +269,7 @@ class Scorer:
             if self._distribution is not None:
                 lo, hi = self.read(name, "lo", level), self.read(name, "hi", level)
                 inside = rows.of(self._distribution.inside(lo, hi))
-                return self._per_cutoff(rows.cutoff, inside, np.ones(len(inside)))
+                return per_cutoff(self.n_cutoffs, rows.cutoff, inside, np.ones(len(inside)))
         return np.full(1 + self.n_cutoffs, np.nan)
 
     def _expected_bias(self, name: str, regime: str) -> np.ndarray:
@@ -328,14 +279,5 @@ class Scorer:
         mean, share, sales, in_stock = self._sales
         cutoff = self.aligned.cutoff
         if regime == "in_stock":
-            return self._per_cutoff(cutoff, share * mean - in_stock, in_stock)
-        return self._per_cutoff(cutoff, mean - sales, sales)
-
-    def _per_cutoff(self, cutoff: np.ndarray, top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-        tops, bottoms = (
-            np.bincount(cutoff, weights=x, minlength=self.n_cutoffs) for x in (top, bottom)
-        )
-        tops, bottoms = np.r_[tops.sum(), tops], np.r_[bottoms.sum(), bottoms]
-        out = np.full(len(tops), np.nan)
-        np.divide(tops, bottoms, out=out, where=bottoms > 0)
-        return out
+            return per_cutoff(self.n_cutoffs, cutoff, share * mean - in_stock, in_stock)
+        return per_cutoff(self.n_cutoffs, cutoff, mean - sales, sales)
