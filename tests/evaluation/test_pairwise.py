@@ -77,23 +77,24 @@ def test_values_are_those_of_the_scores_in_the_order_of_the_columns(forecasts, p
 
 @pytest.mark.parametrize("regime", ["all_days", "in_stock"])
 @pytest.mark.parametrize(("metric", "power"), [("rmse", 2), ("wape", 1)])
-def test_diebold_mariano_is_that_of_the_days_losses(forecasts, panel, metric, power, regime):
-    columns = [*KEYS, "y", "is_censored"]
-    frame = forecasts.merge(panel[columns], on=KEYS)
+@pytest.mark.parametrize("step", [7, 3])
+def test_diebold_mariano_is_that_of_the_days_losses(panel, metric, power, regime, step):
+    forecasts = make_forecasts(panel, ("A_mask", "B_mask"), h=7, n_windows=6, step=step)
+    frame = forecasts.merge(panel[[*KEYS, "y", "is_censored"]], on=KEYS)
     if regime == "in_stock":
         frame = frame[~frame["is_censored"]]
-    pairs = pairwise(forecasts, panel, metric=metric, regime=regime)
     part = "-median" if metric == "wape" else ""
-    for row in pairs.itertuples():
-        a, b = (
-            (frame[f"{name}{part}"] - frame["y"]).abs().pow(power).groupby(frame["ds"]).sum()
-            for name in (row.a, row.b)
-        )
-        # 42 days, a week ahead: twice the horizon is more than 1.3 sqrt(42).
-        want = diebold_mariano(a, b, h=14, kernel="bartlett")
-        assert row.n_days == 42
-        assert row.dm == pytest.approx(want.statistic, rel=1e-10)
-        assert row.p_dm == pytest.approx(want.p_value, rel=1e-10)
+    a, b = (
+        (frame[f"{name}{part}"] - frame["y"]).abs().pow(power).groupby(frame["ds"]).sum()
+        for name in ("A_mask", "B_mask")
+    )
+    row = pairwise(forecasts, panel, metric=metric, regime=regime).iloc[0]
+    # A week ahead: twice the horizon is more than 1.3 sqrt(n), and in overlapping windows more
+    # than half the days.
+    want = diebold_mariano(a, b, h=14 if step == 7 else 11, kernel="bartlett")
+    assert row.n_days == len(a) == (42 if step == 7 else 22)
+    assert row.dm == pytest.approx(want.statistic, rel=1e-10)
+    assert row.p_dm == pytest.approx(want.p_value, rel=1e-10)
 
 
 def test_one_series_in_blocks_is_the_paired_t_test_of_the_blocks():
@@ -110,6 +111,23 @@ def test_one_series_in_blocks_is_the_paired_t_test_of_the_blocks():
     reach = stats.t.isf(0.025, 7) * error
     assert (row.hi - row.lo) / 2 == pytest.approx(reach, rel=0.04)
     assert (row.hi + row.lo) / 2 == pytest.approx(row.difference)
+
+
+@pytest.mark.parametrize("factors", [(1.4, 1.2), (1.4, 0.7), (0.8, 0.7)])
+def test_one_series_bias_in_blocks(factors):
+    rng = np.random.default_rng(5)
+    errors = [np.log(f) + shocks(rng, 1, 3, 80, noise=0.3) for f in factors]
+    forecasts, panel = world(rng, 1, 3, 80, errors)
+    row = pairwise(forecasts, panel, metric="bias", n_boot=40_000).iloc[0]
+    y = panel["y"].to_numpy(dtype=float)
+    unit = np.zeros(3)
+    for k, sign in ((0, 1), (1, -1)):
+        gap = forecasts[f"M{k}_mask"].to_numpy() - y
+        side = 1 if gap.sum() > 0 else -1
+        part = side * (gap - gap.sum() / y.sum() * y) / y.mean()
+        unit += sign * part.reshape(3, 80).mean(axis=1)
+    error = np.std(unit, ddof=1) / np.sqrt(3)
+    assert (row.hi - row.lo) / 2 == pytest.approx(stats.t.isf(0.025, 2) * error, rel=0.05)
 
 
 def test_with_many_blocks_the_error_is_that_of_the_replicates(forecasts, panel):
