@@ -9,11 +9,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import pandas as pd
 import typer
-from filter_report import build
-from filter_worlds import WORLDS, Found, Key, Sums, Task, run_task
+from filter_worlds import FAMILIES, PLANTED, WORLDS, Found, Task, run_task
 from rich.console import Console
 
 from civstats.schema import CivstatsError
@@ -27,11 +25,16 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 def check(config: dict) -> None:
     """Refuse wrong arguments before any work."""
-    for name in ("seeds", "series", "rows", "draws", "boot", "jobs"):
+    for name in ("seeds", "series", "rows", "draws", "ranked", "boot", "jobs"):
         if config[name] < 1:
             raise CivstatsError(f"--{name} must be 1 or more, but got {config[name]}")
     if config["days"] < 60:
         raise CivstatsError(f"--days must be 60 or more, but got {config['days']}")
+    if (config["draws"] + 1) % 10:
+        raise CivstatsError(
+            "--draws must be one less than a multiple of 10, so that bins hold the same number of "
+            f"ranks, but got {config['draws']}"
+        )
     if not config["rates"] or not all(0 < r < 1 for r in config["rates"]):
         raise CivstatsError(
             "--rates must be percentages above 0 and below 100, comma-separated, but got "
@@ -45,23 +48,23 @@ def check(config: dict) -> None:
 
 
 def work(config: dict) -> list[Found]:
-    """Recover all panels, in processes."""
+    """Run all tasks, in processes."""
     from joblib import Parallel, delayed
 
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    tasks = [
-        Task(seed, world, rate)
+    tasks = [Task(config["seed"], family, ranked=True) for family in (*FAMILIES, PLANTED)]
+    tasks += [
+        Task(seed, world)
         for seed in range(config["seed"], config["seed"] + config["seeds"])
         for world in config["worlds"]
-        for rate in config["rates"]
     ]
     jobs = Parallel(n_jobs=config["jobs"], return_as="generator")
     out = []
-    with console.status("") as status:
+    with console.status("simulating, fitting") as status:
         found = jobs(delayed(run_task)(task, config) for task in tasks)
         for done, (task, result) in enumerate(zip(tasks, found, strict=True), start=1):
             out.append(result)
-            status.update(f"{done} of {len(tasks)}: {task.world} {task.rate:g}, seed {task.seed}")
+            status.update(f"{done} of {len(tasks)}: {task.world}, seed {task.seed}")
     return out
 
 
@@ -80,22 +83,28 @@ def run(config: dict, out: Path) -> None:
 
 
 def publish(found: list[Found], config: dict, study: Study) -> None:
-    """Write everything the study leaves."""
-    from filter_report import score_frame
+    """Write everything the study leaves, once all of it is known."""
+    from filter_report import Shown, build
+    from filter_tables import rank_tests, score_frame
 
     from civstats._csv import write_csv
 
-    sums: dict[Key, list[Sums]] = {}
+    sums: dict = {}
     for one in found:
         for key, value in one.sums.items():
             sums.setdefault(key, []).append(value)
     scores = score_frame(sums)
     estimates = pd.DataFrame([row for one in found for row in one.estimates])
-    ranks = np.concatenate([one.ranks for one in found])
-    report = build(scores, estimates, ranks, config, study.stages)
+    ranks = pd.concat([r for one in found for r in one.ranks], ignore_index=True)
+    known = ranks["family"].notna()
+    own, left = ranks[known].drop(columns=["world", "rate"]), ranks[~known]
+    tests = rank_tests(own)
+    shown = Shown(scores, estimates, own, tests, left[["world", "rate", "rank"]])
+    report = build(shown, config, study.stages)
     study.folder.mkdir(parents=True, exist_ok=True)
     write_csv(scores, study.folder / "scores.csv")
     write_csv(estimates, study.folder / "estimates.csv")
+    write_csv(tests, study.folder / "calibration.csv")
     report.write(study.folder)
 
 
@@ -122,6 +131,9 @@ def main(
         int, typer.Option(help="Days of each group that shared quantities are estimated from.")
     ] = 100_000,
     draws: Annotated[int, typer.Option(help="Joint draws of demand on stockout days.")] = 99,
+    ranked: Annotated[
+        int, typer.Option(help="Series of each family that ranks are taken of, all known.")
+    ] = 4000,
     boot: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 300,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 2,
     out: Annotated[Path, typer.Option(help="The study's folder.")] = Path("reports/filter_study"),
@@ -137,6 +149,7 @@ def main(
             "seed": seed,
             "rows": rows,
             "draws": draws,
+            "ranked": ranked,
             "boot": boot,
             "jobs": jobs,
         }
