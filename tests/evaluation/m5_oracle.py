@@ -46,8 +46,8 @@ def name(by: list[str], key) -> str:
 
 def changes(history: np.ndarray) -> np.ndarray:
     """Day-to-day changes over the periods following the first non-zero demand."""
-    start = next(t for t, y in enumerate(history) if y > 0)
-    return np.array([history[t] - history[t - 1] for t in range(start + 1, len(history))])
+    active = history[int((history > 0).argmax()) :]
+    return active[1:] - active[:-1]
 
 
 def weights(keys: pd.DataFrame, dollars: pd.Series) -> pd.DataFrame:
