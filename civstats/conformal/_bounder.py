@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -95,37 +95,51 @@ class Bounder:
         ]
         self._kept: dict[float, tuple[list[np.ndarray], list[np.ndarray]]] = {}
 
-    def bound(self, column: str, threshold: Threshold, level: float) -> tuple[np.ndarray, dict]:
-        """Lower bounds of the test rows, before rounding, and how they came about."""
+    def bound(
+        self, column: str, threshold: Threshold, level: float, groups: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, list[dict]]:
+        """Lower bounds of the test rows, before rounding, and how those of each group came about."""
         p = 1 - (1 - level / 100) / 2
         centres = [read(x, column) for x in self.rows]
-        multiple = threshold
-        if isinstance(threshold, str):
-            if threshold != "auto":
-                raise CivstatsError(
-                    f"threshold must be a number, 'auto' or a function, not {threshold!r}"
-                )
-            # Chosen on the training rows alone, which are not calibrated on.
-            heights = {}
-            for k in MULTIPLES:
-                units, chances = self._selection(k)
-                found = self._lower(centres, units, chances, p, 0, 0)
-                heights[k] = float(np.maximum(found, 0).mean())
-            multiple = max(heights, key=lambda k: heights[k])
-        units, chances = self._selection(multiple)
-        found = self._lower(centres, units, chances, p, 1, 2)
-        kept = self.facts[1].stock >= units[1]
-        w = 1 / chances[1][kept]
-        detail = {
-            "threshold": np.nan if callable(multiple) else float(multiple),
-            "n": len(kept),
-            "kept": int(kept.sum()),
-            "effective": float(w.sum() ** 2 / (w**2).sum()) if len(w) else 0.0,
-            "late": self.late,
-            "lowest_chance": float(chances[2].min()),
-            "vacuous": float((found <= 0).mean()),
-        }
-        return found, detail
+        bound, details = np.empty(len(self.rows[2])), []
+        for group in pd.unique(groups[2]):
+            rows = [np.flatnonzero(g == group) for g in groups]
+            multiple = threshold
+            if isinstance(threshold, str):
+                multiple = self._highest(threshold, centres, rows, p)
+            units, chances = self._selection(multiple)
+            mine = self._lower(centres, units, chances, p, (1, rows[1]), (2, rows[2]))
+            bound[rows[2]] = mine
+            kept = self.facts[1].stock[rows[1]] >= units[1][rows[1]]
+            w = 1 / chances[1][rows[1]][kept]
+            details.append(
+                {
+                    "group": group,
+                    "threshold": np.nan if callable(multiple) else float(multiple),
+                    "n": len(kept),
+                    "kept": int(kept.sum()),
+                    "effective": float(w.sum() ** 2 / (w**2).sum()) if len(w) else 0.0,
+                    "late": self.late,
+                    "lowest_chance": float(chances[2][rows[2]].min()),
+                    "vacuous": float((mine <= 0).mean()),
+                }
+            )
+        return bound, details
+
+    def _highest(
+        self, threshold: str, centres: list[np.ndarray], rows: list[np.ndarray], p: float
+    ) -> float:
+        """The multiple with the highest bounds on the training rows, which are not calibrated on."""
+        if threshold != "auto":
+            raise CivstatsError(
+                f"threshold must be a number, 'auto' or a function, but got {threshold!r}"
+            )
+        train = (0, rows[0])
+        height = {1.0: 0.0}
+        for k in MULTIPLES if len(rows[0]) else ():
+            found = self._lower(centres, *self._selection(k), p, train, train)
+            height[k] = float(np.maximum(found, 0).mean())
+        return max(height, key=lambda k: height[k])
 
     def _lower(
         self,
@@ -133,20 +147,22 @@ class Bounder:
         units: list[np.ndarray],
         chances: list[np.ndarray],
         p: float,
-        old: int,
-        new: int,
+        old: tuple[int, np.ndarray],
+        new: tuple[int, np.ndarray],
     ) -> np.ndarray:
+        """Bounds of some rows of one part, calibrated on some rows of one part."""
+        (i, at), (j, to) = old, new
         return censored_lower_bound(
-            sales=self.facts[old].sales,
-            stock=self.facts[old].stock,
-            centre=centres[old],
-            threshold=units[old],
-            chance=chances[old],
-            scale=self.spreads[old],
-            new_centre=centres[new],
-            new_threshold=units[new],
-            new_chance=chances[new],
-            new_scale=self.spreads[new],
+            sales=self.facts[i].sales[at],
+            stock=self.facts[i].stock[at],
+            centre=centres[i][at],
+            threshold=units[i][at],
+            chance=chances[i][at],
+            scale=self.spreads[i][at],
+            new_centre=centres[j][to],
+            new_threshold=units[j][to],
+            new_chance=chances[j][to],
+            new_scale=self.spreads[j][to],
             probability=p,
         )
 

@@ -213,7 +213,11 @@ def spread_of(mean: np.ndarray, scale: str | None) -> np.ndarray:
 
 
 def interval_frame(
-    test: pd.DataFrame, name: str, tag: str, ends: dict[float, tuple[np.ndarray, np.ndarray]]
+    test: pd.DataFrame,
+    name: str,
+    tag: str,
+    ends: dict[float, tuple[np.ndarray, np.ndarray]],
+    integer: bool,
 ) -> pd.DataFrame:
     """Lay out the columns of one model; levels nest, and the median stays inside."""
     model, treatment = parse_alias(name)
@@ -223,7 +227,7 @@ def interval_frame(
     lo, hi = np.full(len(test), np.inf), np.full(len(test), -np.inf)
     if median in test.columns:
         columns[quantile_column(new, 0.5)] = middle = read(test, median)
-        lo, hi = np.floor(middle), np.ceil(middle)
+        lo, hi = (np.floor(middle), np.ceil(middle)) if integer else (middle, middle)
     for level in sorted(ends):
         # Only ever wider: coverage cannot suffer.
         lo, hi = np.minimum(lo, ends[level][0]), np.maximum(hi, ends[level][1])

@@ -20,6 +20,7 @@ from civstats.conformal._rows import (
     whole_units,
 )
 from civstats.conformal.chances import Chance, logistic_chance
+from civstats.conformal.groups import group_rows
 from civstats.conformal.split import SCORES, whole
 from civstats.schema import (
     CivstatsError,
@@ -43,6 +44,7 @@ def censored_conformal(
     test: Dates | None = None,
     calibration: Dates | None = None,
     training: Dates | None = None,
+    by: str | None = "size",
     future: pd.DataFrame | None = None,
     integer: bool = True,
     tag: str = "",
@@ -84,7 +86,7 @@ def censored_conformal(
         from a backtest with ``h=1``.
     panel : pandas.DataFrame
         Validated, with ``stock`` known on every training and calibration day.
-    level, names, score, scale, test, calibration, integer, tag
+    level, names, score, scale, test, calibration, by, integer, tag
         As for :func:`civstats.conformal.split_conformal`.
     threshold : float, "auto" or callable
         A multiple of the forecast mean, rounded up to a unit; the one of `MULTIPLES` with the
@@ -104,7 +106,7 @@ def censored_conformal(
     Returns
     -------
     ConformalForecasts
-        `details`: ``name, level, score, threshold`` (the multiple; NaN for a function), ``n``
+        `details`: ``name, level, score, group, threshold`` (the multiple; NaN for a function), ``n``
         (calibration rows), ``kept`` (with enough stock), ``effective`` (kept rows by Kish's measure,
         1965), ``late``, ``lowest_chance`` (of the test rows), ``vacuous`` (share of test rows whose
         bound is 0 or less before rounding).
@@ -146,14 +148,20 @@ def censored_conformal(
         means = [read(x, name) for x in (parts.training, parts.calibration, parts.test)]
         spreads = [spread_of(m, scale) for m in means]
         world = Bounder(parts, facts, panel, future, chance, means, spreads)
+        calibration_rows, training_rows, test_rows = group_rows(
+            (parts.calibration, parts.training, parts.test),
+            (means[1], means[0], means[2]),
+            panel, by, np.ones(len(parts.calibration), dtype=bool), max(levels),
+        )  # fmt: skip
+        groups = (training_rows, calibration_rows, test_rows)
         for a in levels:
             lo_column, hi_column = level_columns(name, a)
             own = score == "quantile" or (score == "auto" and lo_column in forecasts.columns)
-            bound, detail = world.bound(lo_column if own else name, threshold, a)
+            bound, found = world.bound(lo_column if own else name, threshold, a, groups)
             # The upper end is the model's own; a lower end above it moves it.
             lo, hi = whole(bound, np.maximum(read(parts.test, hi_column), bound), integer)
             ends[a] = lo, np.maximum(hi, lo)
             kind = "quantile" if own else "residual"
-            details.append({"name": name, "level": a, "score": kind, **detail})
-        columns.append(interval_frame(parts.test, name, tag, ends))
+            details += [{"name": name, "level": a, "score": kind, **x} for x in found]
+        columns.append(interval_frame(parts.test, name, tag, ends, integer))
     return assemble(parts.test, columns, details)

@@ -19,13 +19,13 @@ from civstats.conformal._rows import (
     spread_of,
     whole_units,
 )
+from civstats.conformal.groups import group_rows
 from civstats.conformal.quantiles import conformal_quantile
 from civstats.schema import (
     DEMAND,
     DS,
     FLAG_KNOWN,
     ID,
-    STATIC,
     CivstatsError,
     ForecastError,
     Y,
@@ -50,7 +50,7 @@ def split_conformal(
     stockouts: str = "drop",
     test: Dates | None = None,
     calibration: Dates | None = None,
-    by: str | None = None,
+    by: str | None = "size",
     integer: bool = True,
     tag: str = "",
 ) -> ConformalForecasts:
@@ -98,8 +98,10 @@ def split_conformal(
     test, calibration : sequence of dates, optional
         Cutoffs; by default the last, and all before the first of the test.
     by : str, optional
-        ``"ahead"`` (days ahead) or a column of the panel: groups that are calibrated apart
-        (Mondrian conformal prediction).
+        Groups that are calibrated apart: ``"size"``, classes of the forecast mean, each a factor of
+        two wide or as wide as it takes to hold five misses at either end; ``"ahead"``, days
+        ahead; a column of the panel; or None. An interval of slow movers that begins at 0 never
+        misses below: pooled with them, fast movers might miss as often as they like.
     integer : bool
         Ends are whole units: the whole numbers inside the interval, which hold a whole outcome just
         as often. False for sales in fractions.
@@ -145,14 +147,15 @@ def split_conformal(
         raise ForecastError(f"all {len(old)} calibration row(s) are stockout days")
     if integer:
         whole_units(actual[use], target)
-    old_group, new_group = _groups(old, panel, by), _groups(new, panel, by)
     columns, details = [], []
     models = model_names(forecasts, names)
     for name in models:
         ends = {}
+        mean, mean1 = read(old, name), read(new, name)
+        s, s1 = spread_of(mean, scale), spread_of(mean1, scale)
+        old_group, new_group = group_rows((old, new), (mean, mean1), panel, by, use, max(levels))
         for a in levels:
             kind, (lo, hi), (lo1, hi1) = _centres(old, new, name, a, score)
-            s, s1 = (spread_of(read(x, name), scale) for x in (old, new))
             below, above = np.empty(len(new)), np.empty(len(new))
             for group in pd.unique(new_group):
                 mine = use & (old_group == group)
@@ -184,7 +187,7 @@ def split_conformal(
                     }
                 )
             ends[a] = whole(lo1 - below * s1, hi1 + above * s1, integer)
-        columns.append(interval_frame(new, name, tag, ends))
+        columns.append(interval_frame(new, name, tag, ends, integer))
     return assemble(new, columns, details)
 
 
@@ -222,18 +225,6 @@ def _centres(
     used = ends if own else (name, name)
     a, b = ([read(rows, c) for c in used] for rows in (old, new))
     return "quantile" if own else "residual", a, b
-
-
-def _groups(rows: pd.DataFrame, panel: pd.DataFrame, by: str | None) -> np.ndarray:
-    if by is None:
-        return np.zeros(len(rows), dtype=int)
-    if by == "ahead":
-        return rows["ahead"].to_numpy()
-    if by in STATIC and by in panel.columns:
-        # Known without a row of that day: the panel may end before the test days.
-        first = panel.drop_duplicates(ID).set_index(ID)[by].astype(object)
-        return first.reindex(rows[ID].astype(object)).to_numpy()
-    return outcomes(rows, panel, [by])[by].astype(object).to_numpy()
 
 
 def _choice(name: str, value: str, choices: tuple[str, ...]) -> None:
