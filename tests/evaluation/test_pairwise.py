@@ -358,7 +358,7 @@ def test_winners_in_words(forecasts, panel):
 def test_false_winners_are_rare(shape, parts, metric):
     """Four forecasts whose errors have one distribution: any winner is a false one."""
     rng = np.random.default_rng(3)
-    n_worlds, false = 150, 0
+    n_worlds, false = 100, 0
     for _ in range(n_worlds):
         errors = [shocks(rng, *shape, **parts) for _ in range(4)]
         forecasts, panel = world(rng, *shape, errors)
