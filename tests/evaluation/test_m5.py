@@ -76,7 +76,7 @@ def shop(seed: int = 0, n_days: int = 75):
     keys = pd.DataFrame([(*i, *s) for s in stores for i in items], columns=oracle.KEYS)
     units = rng.poisson(rng.uniform(0.2, 6, (len(keys), 1)), (len(keys), n_days))
     launch = rng.integers(0, 30, len(keys))
-    launch[0] = 0
+    launch[0], launch[3] = 0, n_days - 20  # one within the days of the weights
     units[np.arange(n_days) < launch[:, None]] = 0
     price = np.round(rng.uniform(0.5, 9, (len(keys), n_days)), 2)
     days = pd.date_range(FIRST, periods=n_days)
