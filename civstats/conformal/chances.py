@@ -41,6 +41,8 @@ def logistic_chance(old: pd.DataFrame, kept: np.ndarray, new: pd.DataFrame) -> n
     Numeric features are standardised and enter linearly, the log of the forecast mean squared too,
     whole-number features of few values (the day of the week) one by one.
     """
+    from threadpoolctl import threadpool_limits
+
     x, x1 = _design(old, new)
     ids = pd.Index(pd.unique(pd.concat([old[ID], new[ID]]).astype(object)))
     at, at_new = ids.get_indexer(old[ID].astype(object)), ids.get_indexer(new[ID].astype(object))
@@ -49,14 +51,17 @@ def logistic_chance(old: pd.DataFrame, kept: np.ndarray, new: pd.DataFrame) -> n
     beta = np.zeros(x.shape[1])
     beta[0] = np.log(share / (1 - share))
     effect = np.zeros(len(ids))
-    for _ in range(_ROUNDS):
-        beta = _newton(x, target, effect[at], beta)
-        for _ in range(3):
-            p = _sigmoid(x @ beta + effect[at])
-            up = np.bincount(at, weights=target - p, minlength=len(ids)) - _SERIES_RIDGE * effect
-            down = np.bincount(at, weights=p * (1 - p), minlength=len(ids)) + _SERIES_RIDGE
-            effect = effect + np.clip(up / down, -1, 1)
-    return np.maximum(_sigmoid(x1 @ beta + effect[at_new]), LEAST)
+    # One BLAS thread: the last bits of a product must not depend on how many cores are free.
+    with threadpool_limits(1, user_api="blas"):
+        for _ in range(_ROUNDS):
+            beta = _newton(x, target, effect[at], beta)
+            for _ in range(3):
+                p = _sigmoid(x @ beta + effect[at])
+                up = np.bincount(at, weights=target - p, minlength=len(ids))
+                up -= _SERIES_RIDGE * effect
+                down = np.bincount(at, weights=p * (1 - p), minlength=len(ids)) + _SERIES_RIDGE
+                effect = effect + np.clip(up / down, -1, 1)
+        return np.maximum(_sigmoid(x1 @ beta + effect[at_new]), LEAST)
 
 
 def _design(old: pd.DataFrame, new: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:

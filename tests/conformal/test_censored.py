@@ -157,7 +157,7 @@ def test_stock_that_is_not_known_is_refused_and_counted(inventory):
     holes = panel.copy()
     late = (holes["ds"] == holes["ds"].max() - pd.Timedelta(days=10)).to_numpy()
     holes.loc[late, "stock"] = np.nan
-    with pytest.raises(PanelError, match="stock is not known on 80 of .* split_conformal"):
+    with pytest.raises(PanelError, match=r"stock is not known on 80 of .* split_conformal"):
         censored_conformal(forecasts, holes)
     with pytest.raises(PanelError, match="stock is not known"):
         censored_conformal(forecasts, holes.drop(columns="stock"))
@@ -268,5 +268,5 @@ def test_what_cannot_be_bounded_is_refused(inventory, options, error, message):
 def test_too_few_cutoffs_are_refused(inventory):
     panel, forecasts = inventory
     few = forecasts[forecasts["cutoff"].isin(last_cutoffs(forecasts, 2))]
-    with pytest.raises(ForecastError, match="no cutoff is left for training: .* 3 or more"):
+    with pytest.raises(ForecastError, match=r"no cutoff is left for training: .* 3 or more"):
         censored_conformal(few, panel)

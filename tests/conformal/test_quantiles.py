@@ -115,7 +115,7 @@ def one(x, threshold):
 
 @pytest.mark.parametrize("threshold", [ten, by_x], ids=["constant", "of x"])
 def test_the_bound_keeps_its_promise_under_stock_that_follows_x(threshold):
-    share, height, error = covers(threshold, reach, flat)
+    share, _, error = covers(threshold, reach, flat)
     assert share >= 0.9 - 3 * error
     # Demand is discrete: more than 90 % hold, but the bound is no mere zero.
     assert share < 0.97
