@@ -7,7 +7,7 @@ grown on the quadratic with that slope, and with the information of known levels
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -46,9 +46,10 @@ PATIENCE = 4
 """Runs without a rise on what is held out after which growing stops."""
 BLOCK = 28
 """Days that are held out together."""
+SMALL = 50_000
+"""Rows below which one thread is quicker."""
 _PARTS = 3
 _LEAST_SERIES = 6
-_LEAST_BLOCKS = 3
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Grown:
     text : str
         The booster in LightGBM's own format; empty if no tree helps.
     gains : list of float
-        By run of the filter: rise of the log-likelihood of the days that are held out.
+        By run of the filter: rise of the log-likelihood of what is held out, a third of all days.
     error : float
         Standard error of the best of them over series.
     """
@@ -83,10 +84,11 @@ def grow(
 ) -> Grown:
     """Grow as many trees as raise the marginal likelihood of series and days that are held out.
 
-    A third of the series and a third of the days, in blocks, are kept from the trees; where they
-    cross is judged: an effect of one date, or of one series, is no gain there. Growing stops when
-    the likelihood there stops rising, and is repeated with all days for as many trees. If the rise
-    is no more than its standard error no tree is kept.
+    A third of the series and a third of the days, in blocks, are kept from the trees, and judged
+    where they cross: an effect of one date, or of one series, is no gain there. Three such runs go
+    side by side, each with other thirds, until the likelihood of all that they hold out stops
+    rising; as many trees are then grown from all days. If the rise is no more than its standard
+    error no tree is kept.
 
     Parameters
     ----------
@@ -110,145 +112,189 @@ def grow(
     CivstatsError
         If there are too few series or days to hold some out.
     """
-    held_series, held_day = _held_out(days, member, seed)
-    apart, kept = np.flatnonzero(held_series), np.flatnonzero(~held_series)
     grid = build_grid(obs, params)
-    judged = held_day[obs.rows_of(apart)]
-    some, of = obs.take(apart), params.take(apart)
-
-    def judge(offset: np.ndarray) -> np.ndarray:
-        seen = filter_levels(
-            some.with_offset(offset), of, summaries=(), day_loglik=True, grid=grid.take(apart),
-            n_jobs=n_jobs,
-        ).day_loglik  # fmt: skip
-        assert seen is not None
-        return np.add.reduceat(np.where(judged, seen, 0.0), some.starts)
-
-    before = judge(some.offset)
+    series, day = _parts(days, member, seed)
+    folds = [
+        _Fold.start(obs, params, grid, features, names, series == k, day == k, seed, n_jobs)
+        for k in range(_PARTS)
+    ]
     gains, errors = [0.0], [0.0]
-    theirs = features[obs.rows_of(apart)]
-    added = np.zeros(some.n_rows)
-
-    def enough(booster: lightgbm.Booster, first: int) -> bool:
-        added[:] += _predicted(booster, theirs, n_jobs, first)
-        rises = judge(some.offset + added) - before
+    while len(gains) <= MOST_PASSES and len(gains) - 1 - int(np.argmax(gains)) < PATIENCE:
+        rises = np.concatenate([fold.rises() for fold in folds])
         gains.append(float(rises.sum()))
         errors.append(float(np.sqrt(len(rises)) * rises.std()))
-        return len(gains) - 1 - int(np.argmax(gains)) >= PATIENCE
-
-    learners = obs.rows_of(kept)
-    train = _Boosting(obs.take(kept), params.take(kept), grid.take(kept), names, seed, n_jobs)
-    train.run(features[learners], ~held_day[learners], MOST_PASSES, enough)
     best = int(np.argmax(gains))
     if gains[best] <= errors[best]:
         return Grown("", gains, errors[best])
-    whole = _Boosting(obs, params, grid, names, seed, n_jobs)
-    booster = whole.run(features, np.ones(obs.n_rows, dtype=bool), best, lambda *_: False)
-    return Grown(booster.model_to_string(), gains, errors[best])
+    everything = np.ones(obs.n_rows, dtype=bool)
+    whole = _Boosting.start(obs, params, grid, features, everything, names, seed, n_jobs)
+    for _ in range(best):
+        whole.grow()
+    text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", whole.booster.model_to_string())
+    return Grown(text, gains, errors[best])
 
 
 def predict(text: str, features: np.ndarray, n_jobs: int | None) -> np.ndarray:
     """Return what trees add to the offset, shape (n_rows,)."""
     import lightgbm
 
-    booster = lightgbm.Booster(model_str=text)
-    return _predicted(booster, features, n_jobs, 0)
+    return _predicted(lightgbm.Booster(model_str=text), features, n_jobs, 0)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Boosting:
     """Alternates between the filter and a few trees."""
 
     obs: Observations
     params: FilterParameters
     grid: Grid
-    names: tuple[str, ...]
-    seed: int
+    features: np.ndarray
+    used: np.ndarray
+    added: np.ndarray
+    said: Responses
+    booster: lightgbm.Booster
     n_jobs: int | None
 
-    def run(
-        self,
+    @classmethod
+    def start(
+        cls,
+        obs: Observations,
+        params: FilterParameters,
+        grid: Grid,
         features: np.ndarray,
         used: np.ndarray,
-        passes: int,
-        enough: Callable[[lightgbm.Booster, int], bool],
-    ) -> lightgbm.Booster:
-        """Grow trees from the rows `used`, until `enough` or so many passes are made."""
+        names: tuple[str, ...],
+        seed: int,
+        n_jobs: int | None,
+    ) -> _Boosting:
+        """Begin with no trees; only the rows `used` are learned from."""
         import lightgbm
 
-        base, added = self.obs.offset, np.zeros(self.obs.n_rows)
-        said = self._said(base)
+        said = responses(obs, params, grid=grid, n_jobs=n_jobs)
         used = used & (said.info > 0)
-        settings: dict[str, Any] = {
-            **_PARAMS, "seed": self.seed, "num_threads": _threads(self.n_jobs),
-        }  # fmt: skip
+        threads = _threads(n_jobs, len(features))
+        settings: dict[str, Any] = {**_PARAMS, "seed": seed, "num_threads": threads}
         rows = lightgbm.Dataset(
             features[used],
             np.zeros(int(used.sum()), dtype=np.float32),
-            feature_name=list(self.names),
-            categorical_feature=[n for n in CATEGORICAL if n in self.names],
+            feature_name=list(names),
+            categorical_feature=[n for n in CATEGORICAL if n in names],
             params=settings,
         )
         booster = lightgbm.Booster(settings, rows)
-        for k in range(passes):
-            said = said if k == 0 else self._said(base + added)
-            score, info, start = said.score[used], said.info[used], added[used]
+        added = np.zeros(obs.n_rows)
+        return cls(obs, params, grid, features, used, added, said, booster, n_jobs)
 
-            def slope(
-                now: np.ndarray,
-                _rows: object,
-                score: np.ndarray = score,
-                info: np.ndarray = info,
-                start: np.ndarray = start,
-            ) -> tuple[np.ndarray, np.ndarray]:
-                return info * (now - start) - score, info
+    def grow(self) -> int:
+        """Add a few trees, and return how many there were before."""
+        first: int = self.booster.current_iteration()
+        if first:
+            self.said = responses(
+                self.obs.with_offset(self.obs.offset + self.added),
+                self.params,
+                grid=self.grid,
+                n_jobs=self.n_jobs,
+            )
+        score, info = self.said.score[self.used], self.said.info[self.used]
+        start = self.added[self.used]
 
-            first = booster.current_iteration()
-            for _ in range(TREES):
-                booster.update(fobj=slope)
-            if booster.current_iteration() == first:
-                break
-            added += _predicted(booster, features, self.n_jobs, first)
-            if enough(booster, first):
-                break
-        return booster
+        def slope(now: np.ndarray, _rows: object) -> tuple[np.ndarray, np.ndarray]:
+            return info * (now - start) - score, info
 
-    def _said(self, offset: np.ndarray) -> Responses:
-        return responses(
-            self.obs.with_offset(offset), self.params, grid=self.grid, n_jobs=self.n_jobs
-        )
+        for _ in range(TREES):
+            self.booster.update(fobj=slope)
+        if self.booster.current_iteration() > first:
+            self.added += _predicted(self.booster, self.features, self.n_jobs, first)
+        return first
+
+
+@dataclass
+class _Fold:
+    """Trees grown from some series and days, judged on others."""
+
+    train: _Boosting
+    held: Observations
+    params: FilterParameters
+    grid: Grid
+    features: np.ndarray
+    judged: np.ndarray
+    before: np.ndarray
+
+    @classmethod
+    def start(
+        cls,
+        obs: Observations,
+        params: FilterParameters,
+        grid: Grid,
+        features: np.ndarray,
+        names: tuple[str, ...],
+        series: np.ndarray,
+        day: np.ndarray,
+        seed: int,
+        n_jobs: int | None,
+    ) -> _Fold:
+        """Hold out some series and some days."""
+        kept, apart = np.flatnonzero(~series), np.flatnonzero(series)
+        rows, held = obs.rows_of(kept), obs.rows_of(apart)
+        train = _Boosting.start(
+            obs.take(kept), params.take(kept), grid.take(kept), features[rows], ~day[rows], names,
+            seed, n_jobs,
+        )  # fmt: skip
+        out = cls(
+            train, obs.take(apart), params.take(apart), grid.take(apart), features[held], day[held],
+            np.zeros(len(apart)),
+        )  # fmt: skip
+        out.before = out._judge()
+        return out
+
+    def rises(self) -> np.ndarray:
+        """Add a few trees; return by how much the series held out are likelier than without any."""
+        first = self.train.grow()
+        booster, n_jobs = self.train.booster, self.train.n_jobs
+        if booster.current_iteration() > first:
+            more = _predicted(booster, self.features, n_jobs, first)
+            self.held = self.held.with_offset(self.held.offset + more)
+        return self._judge() - self.before
+
+    def _judge(self) -> np.ndarray:
+        seen = filter_levels(
+            self.held, self.params, summaries=(), day_loglik=True, grid=self.grid,
+            n_jobs=self.train.n_jobs,
+        ).day_loglik  # fmt: skip
+        assert seen is not None
+        return np.add.reduceat(np.where(self.judged, seen, 0.0), self.held.starts)
 
 
 def _predicted(
     booster: lightgbm.Booster, features: np.ndarray, n_jobs: int | None, first: int
 ) -> np.ndarray:
     found = booster.predict(
-        features, raw_score=True, start_iteration=first, num_threads=_threads(n_jobs)
+        features, raw_score=True, start_iteration=first, num_threads=_threads(n_jobs, len(features))
     )
     return np.asarray(found, dtype=np.float64)
 
 
-def _threads(n_jobs: int | None) -> int:
-    return n_jobs or 0
+def _threads(n_jobs: int | None, n_rows: int) -> int:
+    """Few rows make threads wait for each other, at length on a busy machine."""
+    return 1 if n_rows < SMALL else n_jobs or 0
 
 
-def _held_out(days: np.ndarray, member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mark the series, and the rows of days, that are held out."""
+def _parts(days: np.ndarray, member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Deal out the series, group by group, and the rows of days, by blocks, into three parts."""
     rng = np.random.default_rng(seed)
     n = len(member)
     day = days.astype("datetime64[D]").astype(int)
     block = (day - day.min()) // BLOCK
     n_blocks = int(block.max()) + 1
-    if n < _LEAST_SERIES or n_blocks < _LEAST_BLOCKS:
+    if n < _LEAST_SERIES or n_blocks < _PARTS:
         raise CivstatsError(
-            f"offsets='lightgbm' needs {_LEAST_SERIES} series and {_LEAST_BLOCKS * BLOCK} days, some "
-            f"of which are held out, but there are {n} series and {int(np.ptp(day)) + 1} days: use "
+            f"offsets='lightgbm' needs {_LEAST_SERIES} series and {_PARTS * BLOCK} days, some of "
+            f"which are held out, but there are {n} series and {int(np.ptp(day)) + 1} days: use "
             "offsets='regression'"
         )
     order = rng.permutation(n)
     order = order[np.argsort(member[order], kind="stable")]
-    series = np.zeros(n, dtype=bool)
-    series[order[rng.integers(_PARTS) :: _PARTS]] = True
-    blocks = np.zeros(n_blocks, dtype=bool)
-    blocks[rng.permutation(n_blocks)[: n_blocks // _PARTS]] = True
+    series = np.empty(n, dtype=int)
+    series[order] = np.arange(n) % _PARTS
+    blocks = rng.permutation(n_blocks) % _PARTS
     return series, blocks[block]

@@ -72,3 +72,33 @@ def test_weekly_panels_have_no_day_of_week():
     days = pd.date_range("2023-01-02", periods=120, freq="7D")
     weekly = validate_panel(pd.DataFrame({"unique_id": "a", "ds": days, "y": 1.0}), freq="7D")
     assert not any("day_of_week" in n for n in OffsetDesign.learn(weekly).names)
+
+
+def test_trees_read_the_day_its_group_and_its_usual_price():
+    event = np.array([None] * 800, dtype=object)
+    event[10], event[30] = "Easter", "Advent"
+    price = np.where(np.arange(800) % 10 == 0, 2.0, 4.0)
+    price[7] = np.nan
+    snap = (np.arange(800) % 3 == 0).astype(float)
+    snap[5] = np.nan
+    history = panel(event_name_1=event, price=price, snap=snap)
+    design = OffsetDesign.learn(history)
+    group = np.arange(800) % 2
+    found = design.features(history, group, design.matrix(history))
+    z = pd.DataFrame(found, columns=design.tree_features)
+    days = history["ds"].dt
+    for name, values in {
+        "group": group,
+        "day_of_week": days.dayofweek,
+        "day_of_month": days.day,
+        "month": days.month,
+        "snap": snap,
+        "log_price": np.log(price / 4.0),
+        "usual_log_price": np.full(800, np.log(4.0)),
+    }.items():
+        np.testing.assert_allclose(z[name], values, atol=1e-6, err_msg=name)
+    assert z["event"].to_numpy().nonzero()[0].tolist() == [10, 30]
+    assert z["event"][10] != z["event"][30]
+    # Without annual terms in the regression the month would stand for the level.
+    short = OffsetDesign.learn(panel(300))
+    assert short.tree_features == ("group", "day_of_week", "day_of_month")
