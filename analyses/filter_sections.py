@@ -244,7 +244,7 @@ def calibration(report: Report, shown: Shown, config: dict) -> None:
             RANK_DRAWS,
             f"{title}, and one planted off-by-one shows",
             "Rank of the truth among joint draws, one rank a series; 1 is what a right model expects of a "
-            "bar. Grey: 99 % of the bars of a right model; bars outside it are orange.",
+            "bar. Grey: 99 % of the bars of a right model; the one in a hundred outside it is orange.",
             n_bins=RANK_BINS,
         ),
         "calibration",

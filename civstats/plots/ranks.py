@@ -100,7 +100,7 @@ def rank_histograms(
         # Bars of a row compare by eye.
         high = max(ax.get_ylim()[1] for ax in drawn)
         for ax in drawn:
-            ax.set_ylim(0, high)
+            ax.set_ylim(0, 1.06 * high)
     n = len(rows) * len(columns)
     return Plot(figure, f"{n} histogram(s) of {len(ranks)} ranks in {n_bins} bins. {title}.")
 
