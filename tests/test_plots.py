@@ -27,7 +27,21 @@ def _row(
     model, treatment, regime, metric, value, half=0.02, level=np.nan, expected=np.nan, cutoff=pd.NaT
 ):
     lo, hi = value - half, value + half
-    return (model, treatment, regime, metric, level, cutoff, value, lo, hi, 1000, expected, True, "")
+    return (
+        model,
+        treatment,
+        regime,
+        metric,
+        level,
+        cutoff,
+        value,
+        lo,
+        hi,
+        1000,
+        expected,
+        True,
+        "",
+    )
 
 
 def _scores(
@@ -153,32 +167,40 @@ def _words(plot):
     return " ".join(t.get_text().replace("\n", " ") for t in _texts(plot.figure))
 
 
+def words_of(plot):
+    """Everything that is written in a figure."""
+    return _words(plot)
+
+
+def assert_legible(plot, name=""):
+    """Hold that no text overlaps another or leaves the figure."""
+    with house():
+        plot.figure.canvas.draw()
+        renderer = plot.figure.canvas.get_renderer()
+        hidden = _off_axis(plot.figure)
+        boxes = [
+            (t.get_text(), t.get_window_extent(renderer))
+            for t in _texts(plot.figure)
+            if id(t) not in hidden
+        ]
+    frame = plot.figure.bbox
+    for words, box in boxes:
+        inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= frame.x1 + 1 and box.y1 <= frame.y1 + 1
+        assert inside, f"{name}: {words!r} leaves the figure"
+    for (a, box), (b, other) in itertools.combinations(boxes, 2):
+        # One point of slack: the boxes include room for letters that go below the line.
+        apart = (
+            box.x1 <= other.x0 + 2
+            or other.x1 <= box.x0 + 2
+            or box.y1 <= other.y0 + 3
+            or other.y1 <= box.y0 + 3
+        )
+        assert apart, f"{name}: {a!r} overlaps {b!r}"
+
+
 def test_no_text_overlaps_another_or_leaves_the_figure(all_plots):
     for name, plot in all_plots.items():
-        with house():
-            plot.figure.canvas.draw()
-            renderer = plot.figure.canvas.get_renderer()
-            hidden = _off_axis(plot.figure)
-            boxes = [
-                (t.get_text(), t.get_window_extent(renderer))
-                for t in _texts(plot.figure)
-                if id(t) not in hidden
-            ]
-        frame = plot.figure.bbox
-        for words, box in boxes:
-            inside = (
-                box.x0 >= -1 and box.y0 >= -1 and box.x1 <= frame.x1 + 1 and box.y1 <= frame.y1 + 1
-            )
-            assert inside, f"{name}: {words!r} leaves the figure"
-        for (a, box), (b, other) in itertools.combinations(boxes, 2):
-            # One point of slack: the boxes include room for letters that go below the line.
-            apart = (
-                box.x1 <= other.x0 + 2
-                or other.x1 <= box.x0 + 2
-                or box.y1 <= other.y0 + 3
-                or other.y1 <= box.y0 + 3
-            )
-            assert apart, f"{name}: {a!r} overlaps {b!r}"
+        assert_legible(plot, name)
 
 
 def _off_axis(figure):

@@ -41,7 +41,7 @@ def row_chart(
     tick: str = "a perfect forecast",
 ) -> Figure:
     """Draw panels side by side that share their rows (model x treatment)."""
-    keys = _keys(pd.concat([p.scores for p in panels], ignore_index=True))
+    keys = row_keys(pd.concat([p.scores for p in panels], ignore_index=True))
     models = list(dict.fromkeys(m for m, _ in keys))
     y, at = {}, 0.0
     for k, key in enumerate(keys):
@@ -88,7 +88,8 @@ def row_chart(
     return figure
 
 
-def _keys(scores: pd.DataFrame) -> list[tuple[str, str]]:
+def row_keys(scores: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return the model and treatment of each row, in the house's order."""
     models = list(dict.fromkeys(scores["model"]))
     order = [*TREATMENTS, *sorted(set(scores["treatment"]) - set(TREATMENTS))]
     present = set(zip(scores["model"], scores["treatment"], strict=True))

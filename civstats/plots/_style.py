@@ -33,9 +33,15 @@ REGIME_LABEL = {
     "all_days": "sales, all days",
     "in_stock": "sales, in-stock days",
     "demand": "true demand",
+    "censored": "stockouts as bounds",
 }
-REGIME_COLOUR = {"all_days": "#D55E00", "in_stock": "#0072B2", "demand": INK}
-REGIME_MARKER = {"all_days": "o", "in_stock": "s", "demand": "D"}
+REGIME_COLOUR = {
+    "all_days": "#D55E00",
+    "in_stock": "#0072B2",
+    "demand": INK,
+    "censored": "#009E73",
+}
+REGIME_MARKER = {"all_days": "o", "in_stock": "s", "demand": "D", "censored": "^"}
 TREATMENT_COLOUR = {"ignore": "#D55E00", "mask": "#0072B2", "censor": "#009E73"}
 TREATMENT_LINE = {"ignore": "--", "mask": ":", "censor": "-"}
 TREATMENT_MARKER = {"ignore": "o", "mask": "s", "censor": "D"}
