@@ -63,7 +63,7 @@ class Hierarchy:
     Examples
     --------
     >>> h = Hierarchy(pd.DataFrame({
-    ...     "unique_id": ["A_1_x", "A_1_y"], "item_id": "A_1", "dept_id": "A", "cat_id": "A",
+    ...     "unique_id": ["A_1_x", "A_1_y"], "item_id": "A_1", "dept_id": "A", "cat_id": "C",
     ...     "store_id": ["x", "y"], "state_id": "s"}))
     >>> h.sizes[3], h.sizes[10]
     (2, 1)
