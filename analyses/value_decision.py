@@ -12,7 +12,7 @@ from civstats.schema import ID, IN_STOCK_SHARE, parse_alias
 from civstats.value import LEVERS
 
 if TYPE_CHECKING:
-    from value_of_instock import Results
+    from value_pricing import Results
 
 
 def decide(report: Report, results: Results, config: dict) -> None:

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 from value_decision import decide, limits
-from value_tables import (
-    bias_table,
-    error_table,
-    examples,
-    money_in,
-    out_share,
-    percent,
-    perfect_known,
-    pooled,
-)
+from value_results import results_section
+from value_tables import money_in, out_share, percent, pooled
 
 from civstats import plots
 from civstats.report import Report, literal
@@ -34,7 +27,7 @@ from civstats.schema import (
 from civstats.stockouts.simulate import MECHANISMS
 
 if TYPE_CHECKING:
-    from value_of_instock import Results
+    from value_pricing import Results
 
 TREATMENT_TEXT = """
 A **treatment** says what a model does with a stockout day (it is not a causal treatment):
@@ -58,7 +51,7 @@ def build(results: Results, config: dict, stages: dict) -> Report:
     _problem(report, results)
     _data(report, results, config, simulated)
     _method(report, results, config)
-    _results(report, results, config)
+    results_section(report, results)
     decide(report, results, config)
     limits(report, results, config, simulated)
     report.section("How this was run")
@@ -100,6 +93,12 @@ def _facts(report: Report, results: Results, config: dict) -> None:
         facts["Bias against true demand"] = (
             percent(best["value"]),
             f"{results.chosen}, interval {percent(best['lo'])} to {percent(best['hi'])}",
+        )
+    seen = pooled(results, results.chosen, "in_stock", "bias")
+    if best is None and seen is not None and np.isfinite(seen["expected"]):
+        facts["Bias on in-stock days"] = (
+            percent(seen["value"]),
+            f"{results.chosen}; of it {percent(seen['expected'])} is selection, as the model expects",
         )
     report.facts(facts)
 
@@ -194,9 +193,11 @@ def _method(report: Report, results: Results, config: dict) -> None:
 
 
 _SCORED = (
-    "Daily WAPE is scored with the median, RMSE and bias with the mean, and WAPE on window totals with "
-    "the mean: a mean that is too low can win on daily WAPE, so WAPE never stands without bias. "
-    "Intervals of scores are 95 % bootstrap intervals over series **and** weeks, since series share days."
+    "Daily WAPE is scored with the median, RMSE, RMSSE and bias with the mean, and WAPE on window totals "
+    "with the mean: a mean that is too low can win on daily WAPE, so WAPE never stands without bias. CRPS "
+    "scores the whole distribution. Intervals of scores are 95 % bootstrap intervals over series **and** "
+    "weeks (days, one day ahead), since series share days. A score that the data do not identify, or that "
+    "is not proper where it is asked for, is said to be so instead of printed."
 )
 
 
@@ -223,66 +224,3 @@ def _treated(results: Results) -> list[str]:
             "in part by the clock the sales of its share."
         )
     return text
-
-
-def _results(report: Report, results: Results, config: dict) -> None:
-    scores = results.scores
-    report.section("Results")
-    known = bool((scores["regime"] == "demand").any())
-    report.subsection("What the naive evaluation says, and what is true")
-    caption = plots.naive_evaluation_caption(scores)
-    report.figure(plots.naive_evaluation(scores), "naive-evaluation", caption)
-    report.table(
-        bias_table(scores, known),
-        "Bias of the mean forecast, (forecast − outcome) / outcome, pooled over windows, with 95 % "
-        "intervals: the same forecasts judged three ways."
-        if known
-        else "Bias of the mean forecast, (forecast − outcome) / outcome, pooled over windows, with 95 % "
-        "intervals.",
-        max_rows=60,
-        name="bias",
-        note="A perfect forecast is not unbiased on sales: its row holds the bias that the true mean "
-        "demand shows on the same days."
-        if perfect_known(scores)
-        else "A perfect forecast of demand need not be unbiased on sales: where high demand causes the "
-        "stockout, in-stock days are low-demand days, and it looks too high on them.",
-    )
-    report.table(
-        error_table(scores),
-        "Errors and interval coverage, pooled over windows.",
-        max_rows=60,
-        name="errors",
-        full="scores.csv",
-        note="RMSE in units a day, with the mean; WAPE daily with the median, and on each series' window "
-        "total with the mean. Errors compare down a column, not across: the outcomes differ.",
-    )
-    report.subsection("Do the intervals cover?")
-    report.figure(
-        plots.coverage(scores),
-        "coverage",
-        "Share of outcomes inside the prediction intervals. Counts are discrete, so an honest 80 % "
-        "interval covers more than 80 % of slow-moving demand"
-        + (
-            "; ticks mark what each model itself expects of its own intervals. "
-            if scores.loc[scores["metric"] == "coverage", "expected"].notna().any()
-            else ". "
-        )
-        + "Where high demand causes the stockout, in-stock days are low-demand days, and coverage on them "
-        "is too flattering.",
-    )
-    report.subsection("What the forecasts look like")
-    chosen, hit = examples(results)
-    level = 80.0 if 80.0 in results.backtest.level else results.backtest.level[0]
-    report.figure(
-        plots.example_series(
-            results.panel,
-            results.backtest.frame,
-            chosen,
-            results.chosen,
-            level=level,
-            cutoff=results.backtest.cutoffs[-1],
-        ),
-        "examples",
-        f"{'Series that stockouts hit' if hit else 'Series'}, from slow to fast, with {level:g} % bands "
-        f"of {results.chosen}; stockout days are marked.",
-    )

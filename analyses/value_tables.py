@@ -11,7 +11,7 @@ import pandas as pd
 from civstats.schema import DS, FLAG_KNOWN, ID, Y, parse_alias, stockout_days
 
 if TYPE_CHECKING:
-    from value_of_instock import Results
+    from value_pricing import Results
 
 
 def pooled(results: Results, alias: str, regime: str, metric: str) -> pd.Series | None:
@@ -52,8 +52,48 @@ def out_share(panel: pd.DataFrame) -> float:
 _WORDS = {"all_days": "all days", "in_stock": "in stock", "demand": "demand"}
 
 
-def perfect_known(scores: pd.DataFrame) -> bool:
-    return bool(scores.loc[scores["metric"] == "bias", "expected"].notna().any())
+def expected_by(scores: pd.DataFrame) -> str:
+    """Where the bias to be expected comes from: "truth", the "model" itself, or nowhere."""
+    bias = scores[scores["metric"] == "bias"]
+    if bias.loc[bias["regime"] == "demand", "expected"].notna().any():
+        return "truth"
+    return "model" if bias["expected"].notna().any() else ""
+
+
+def why(note: object) -> str:
+    """The reason why a score is not printed, short enough for a cell."""
+    return str(note).split(":")[0] or "undefined"
+
+
+def cell(record: pd.Series | None, write: Callable[[float], str], *, interval: bool = False) -> str:
+    """Write a score: a reason in its place where it cannot be had, in doubt where not identified."""
+    if record is None:
+        return "–"
+    value, lo, hi = (float(record[c]) for c in ("value", "lo", "hi"))
+    if np.isnan(value):
+        return why(record["note"])
+    if np.isinf(value):
+        return "∞"
+    if not record["identified"]:
+        return f"({write(value)})\u00a0†"
+    if not interval or np.isnan(lo) or np.isnan(hi):
+        return write(value)
+    low = write(lo).removesuffix("\u00a0%")
+    return f"{write(value)} ({low} to\u00a0{write(hi)})"
+
+
+def doubts(scores: pd.DataFrame) -> list[str]:
+    """Sentences for small print: what the marks and reasons in a table's cells mean."""
+    flagged = scores[scores["cutoff"].isna() & ~scores["identified"].astype(bool)]
+    out = []
+    for note, part in flagged.groupby("note", sort=False, observed=True):
+        value = part["value"].to_numpy(dtype=float)
+        mark = "∞: " if np.isinf(value).all() else "" if np.isnan(value).all() else "†: "
+        text = str(note).split("; score one step")[0]
+        out.append(f"{mark}{text}.")
+    # Shares of rows differ by model: one sentence of a kind is enough.
+    kinds = {sentence.split("%")[-1]: sentence for sentence in reversed(out)}
+    return list(reversed(kinds.values()))
 
 
 def _by_model(scores: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
@@ -62,52 +102,105 @@ def _by_model(scores: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     return [(str(m), str(t), part) for (m, t), part in groups]
 
 
-def bias_table(scores: pd.DataFrame, known: bool) -> pd.DataFrame:
-    """One row per model and treatment; what a perfect forecast would show comes first."""
-    rows = []
+def _record(
+    part: pd.DataFrame, regime: str, metric: str, level: float | None = None
+) -> pd.Series | None:
+    """The pooled score of one model and treatment."""
+    mine = part["regime"].eq(regime) & part["metric"].eq(metric)
+    mine &= part["level"].isna() if level is None else part["level"].eq(level)
+    return part[mine].iloc[0] if mine.any() else None
+
+
+def _signed(value: float) -> str:
+    return percent(value)
+
+
+def _plain(value: float) -> str:
+    return percent(value, sign="")
+
+
+def _three(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def bias_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per model and treatment, beside what a perfect forecast would show."""
+    source, rows = expected_by(scores), []
     for model, treatment, part in _by_model(scores):
-        bias = part[part["metric"] == "bias"].set_index("regime")
-        if known and not rows and bias["expected"].notna().any():
-            rows.append(
-                {"model": "a perfect forecast", "treatment": "—"}
-                | {
-                    word: percent(bias.at[regime, "expected"])
-                    for regime, word in _WORDS.items()
-                    if regime in bias.index
-                }
-            )
+        bias = {r: _record(part, r, "bias") for r in _WORDS}
+        bias = {r: b for r, b in bias.items() if b is not None}
+        if source == "truth" and not rows:
+            perfect = {_WORDS[r]: percent(b["expected"]) for r, b in bias.items()}
+            rows.append({"model": "a perfect forecast", "treatment": "—"} | perfect)
         row = {"model": model, "treatment": treatment}
-        for regime, word in _WORDS.items():
-            if regime in bias.index:
-                b = bias.loc[regime]
-                row[word] = (
-                    f"{percent(b['value'])} ({percent(b['lo'], 0)} to\u00a0{percent(b['hi'], 0)})"
-                )
+        for regime, b in bias.items():
+            row[_WORDS[regime]] = cell(b, _signed, interval=True)
+            if source == "model" and regime != "demand":
+                known = np.isfinite(b["expected"])
+                row[f"of it expected, {_WORDS[regime]}"] = percent(b["expected"]) if known else "–"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def error_table(scores: pd.DataFrame) -> pd.DataFrame:
-    """One row per model, treatment and regime: errors, and the coverage of each level."""
+    """One row per model, treatment and regime."""
+    columns = {
+        "RMSE": ("rmse", _three),
+        "RMSSE": ("rmsse", _three),
+        "WAPE": ("wape", _plain),
+        "WAPE of totals": ("wape_total", _plain),
+        "CRPS": ("crps", _three),
+    }
     rows = []
     for model, treatment, part in _by_model(scores):
         for regime, word in _WORDS.items():
-            mine = part[part["regime"] == regime]
-            if mine.empty:
-                continue
-            point = mine[mine["level"].isna()].set_index("metric")["value"]
-            cover = mine[mine["metric"] == "coverage"].set_index("level")["value"].sort_index()
-            rows.append(
-                {
-                    "model": model,
-                    "treatment": treatment,
-                    "scored on": word,
-                    "RMSE": f"{point['rmse']:.3f}" if np.isfinite(point["rmse"]) else "undefined",
-                    "WAPE": percent(point["wape"], sign=""),
-                    "of totals": percent(point["wape_total"], sign=""),
-                }
-                | {f"{k:g} % covers": percent(v, sign="") for k, v in cover.items()}
-            )
+            if (part["regime"] == regime).any():
+                row = {"model": model, "treatment": treatment, "scored on": word}
+                for head, (metric, write) in columns.items():
+                    row[head] = cell(_record(part, regime, metric), write)
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def coverage_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, treatment and level: nominal, expected and observed coverage."""
+    rows = []
+    levels = sorted(scores.loc[scores["metric"] == "coverage", "level"].dropna().unique())
+    for model, treatment, part in _by_model(scores):
+        for level in levels:
+            found = {r: _record(part, r, "coverage", level) for r in _WORDS}
+            row = {"model": model, "treatment": treatment, "nominal": f"{level:g}\u00a0%"}
+            truth = found["demand"]
+            if truth is not None:
+                known = np.isfinite(truth["expected"])
+                row["the model expects"] = _plain(truth["expected"]) if known else "–"
+                row["observed of demand"] = cell(truth, _plain, interval=True)
+            for regime in ("all_days", "in_stock"):
+                if found[regime] is not None:
+                    row[f"of sales, {_WORDS[regime]}"] = cell(found[regime], _plain)
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def bound_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row per model and treatment: the scores of regime ``censored``, and what the truth says."""
+    levels = sorted(scores.loc[scores["metric"] == "censored_pinball", "level"].dropna().unique())
+    truth = bool((scores["regime"] == "demand").any())
+    rows = []
+    for model, treatment, part in _by_model(scores):
+        row = {"model": model, "treatment": treatment}
+        for head, metric in (
+            ("localised CRPS", "localised_crps"),
+            ("censored log score", "censored_log_score"),
+        ):
+            row[head] = cell(_record(part, "censored", metric), _three, interval=True)
+        for level in levels[:1]:
+            pinball = _record(part, "censored", "censored_pinball", level)
+            row[f"censored pinball, {level:g}\u00a0%"] = cell(pinball, _three, interval=True)
+        if truth:
+            row["CRPS, true demand"] = cell(_record(part, "demand", "crps"), _three, interval=True)
+            row["bias, true demand"] = cell(_record(part, "demand", "bias"), _signed)
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
