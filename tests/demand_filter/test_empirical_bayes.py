@@ -64,6 +64,35 @@ def test_cross_derivatives_enter_the_sandwich():
     np.testing.assert_allclose(found.covariance, bread @ meat @ bread, rtol=1e-4)
 
 
+def test_few_passes_find_the_maximum():
+    """Two parameters that pull on each other, from a poor start."""
+    calls = []
+
+    def loglik(values: dict[str, float]) -> np.ndarray:
+        a, b = np.log(values["dispersion"]) - 1.2, np.log(values["level_sd"]) + 3.0
+        calls.append(values)
+        return np.array([-400 * a**2 - 300 * b**2 + 500 * a * b - 50 * a**4])
+
+    found = maximise(loglik, ("dispersion", "level_sd"), {"dispersion": 20.0, "level_sd": 0.3})
+    np.testing.assert_allclose(found.theta, [1.2, -3.0], atol=0.02)
+    assert len(calls) < 50
+
+
+def test_jumps_of_the_likelihood_do_not_reach_the_sandwich():
+    """On a grid the likelihood jumps where a day takes one move of the level more."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(-2.0, 1.0, (80, 40))
+    jump = 0.1 * rng.gamma(1.0, 1.0, 80)
+
+    def each(theta: np.ndarray) -> np.ndarray:
+        smooth = stats.norm.logpdf(x, theta[0], 1.0).sum(axis=1)
+        return smooth + jump * (theta[0] > x.mean() + 0.04)
+
+    found = describe(each, ("level_sd",), np.array([x.mean()]))
+    error = x.mean(axis=1).std() / np.sqrt(80)
+    assert np.sqrt(found.covariance[0, 0]) == pytest.approx(error, rel=0.15)
+
+
 def test_an_end_of_the_range_is_said():
     found = maximise(lambda v: np.full(5, np.log(v["dispersion"])), ("dispersion",))
     assert found.at_boundary == (True,)
