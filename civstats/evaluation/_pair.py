@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
 from civstats.evaluation._daily import DailyParts, DailyScorer
 from civstats.evaluation._dm import MIN_PERIODS, DieboldMariano, diebold_mariano
@@ -92,8 +92,10 @@ class Outcome:
 
     Attributes
     ----------
-    error, df : float
-        Standard error of the difference and its degrees of freedom.
+    error, share : float
+        Standard error of the difference, and the share of its square that blocks of days make.
+    df_days, df_series : int
+        Degrees of freedom of that share and of the rest.
     alone : bool
         Whether the bootstrap decides alone.
     barred : bool
@@ -105,7 +107,9 @@ class Outcome:
     difference: float
     n_days: int
     error: float = np.nan
-    df: float = np.nan
+    share: float = np.nan
+    df_days: int = 0
+    df_series: int = 0
     p: float = np.nan
     dm: float = np.nan
     p_dm: float = np.nan
@@ -140,19 +144,22 @@ def compare_pair(
     notes = [x for x in dict.fromkeys((a.caution, b.caution)) if x]
     out.barred = bool(notes)
     pull = a.parts.pull - b.parts.pull
-    out.error, out.df = _standard_error(gap[1:], pull, n_groups, block)
+    n_blocks = -(-len(pull) // block)
+    out.df_days, out.df_series = n_blocks - 1, n_groups - 1
+    out.error, out.share = _standard_error(gap[1:], pull, n_groups, block)
     scale = _ROUNDING * (abs(a.value) + abs(b.value))
     if np.isnan(out.error):
         notes.append(
             f"all {len(pull)} scored days in one block of {block}: one draw tells nothing"
-            if len(pull) <= block
+            if n_blocks < 2
             else "the score is undefined in most replicates"
         )
     elif out.error <= scale:
         # Forecasts that are the same are not different; a certain difference has no test.
         out.p = 1.0 if abs(gap[0]) <= scale else np.nan
     else:
-        out.p = float(2 * stats.t.sf(abs(gap[0]) / out.error, out.df))
+        ratio = abs(float(gap[0])) / out.error
+        out.p = _p_value(ratio, out.share, out.df_days, out.df_series)
     if metric.name in DISTANCES or metric.unit == "window":
         out.alone = True
         notes.append("no Diebold-Mariano test: not a mean of daily losses")
@@ -169,7 +176,7 @@ def compare_pair(
 def _standard_error(
     draws: np.ndarray, pull: np.ndarray, n_groups: int, block: int
 ) -> tuple[float, float]:
-    """Return the standard error of a difference and its degrees of freedom, see `pairwise`."""
+    """Return the standard error of a difference, and the days' share of its square."""
     by_block = np.add.reduceat(pull, np.arange(0, len(pull), block))
     n_blocks = len(by_block)
     draws = draws[np.isfinite(draws)]
@@ -177,13 +184,48 @@ def _standard_error(
         return np.nan, np.nan
     days = n_blocks / (n_blocks - 1) * float(np.square(by_block).sum())
     variance = float(draws.var(ddof=1)) + days / n_blocks
-    if variance == 0:
-        return 0.0, np.inf
-    share = min(1.0, days / variance)
-    if n_groups < 2:
-        share = 1.0
-    lack = share**2 / (n_blocks - 1) + (1 - share) ** 2 / max(n_groups - 1, 1)
-    return float(np.sqrt(variance)), 1 / lack
+    # One series cannot be resampled: all that varies is days.
+    share = min(1.0, days / variance) if n_groups > 1 and variance > 0 else 1.0
+    return float(np.sqrt(variance)), share
+
+
+def reach(p: float, share: float, df_days: int, df_series: int) -> float:
+    """Return how many standard errors a difference exceeds with probability p or less.
+
+    Banerjee (1960): the root of the mean of the squared t quantiles of the parts, weighted by their
+    variances. It errs on the safe side, which Satterthwaite's degrees of freedom do not where a
+    part of few degrees of freedom comes out small by chance.
+
+    Parameters
+    ----------
+    p : float
+        Two-sided.
+    share : float
+        Of the variance, with `df_days` degrees of freedom; the rest has `df_series`.
+
+    Examples
+    --------
+    >>> [round(reach(0.05, w, 2, 29), 2) for w in (0.0, 0.5, 1.0)]
+    [2.05, 3.37, 4.3]
+    """
+    squares = share * stats.t.isf(p / 2, df_days) ** 2
+    if share < 1:
+        squares += (1 - share) * stats.t.isf(p / 2, df_series) ** 2
+    return float(np.sqrt(squares))
+
+
+def _p_value(ratio: float, share: float, df_days: int, df_series: int) -> float:
+    """Return the p at which the difference is just as many standard errors as it may reach."""
+
+    def beyond(log_p: float) -> float:
+        return reach(float(np.exp(log_p)), share, df_days, df_series) - ratio
+
+    least = float(np.log(1e-100))
+    if ratio == 0:
+        return 1.0
+    if beyond(least) <= 0:
+        return 1e-100
+    return float(np.exp(optimize.brentq(beyond, least, 0.0, xtol=1e-12)))
 
 
 def _diebold_mariano(

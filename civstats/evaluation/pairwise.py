@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from civstats.evaluation._daily import DailyScorer, horizon
 from civstats.evaluation._dm import DieboldMariano, diebold_mariano
-from civstats.evaluation._pair import DISTANCES, Entry, compare_pair
+from civstats.evaluation._pair import DISTANCES, Entry, compare_pair, reach
 from civstats.evaluation._winners import winners
 from civstats.evaluation.scoring import Scorer, choose_metrics
 from civstats.schema import (
@@ -86,7 +85,7 @@ def pairwise(
     Two tests, each adjusted for the number of pairs, and no winner where they do not agree:
 
     1. the two-way bootstrap over series and days of `evaluate`, one set of weights for all
-       forecasts. The difference is held against its bootstrap standard error and a t distribution;
+       forecasts. The difference is held against its bootstrap standard error and t distributions;
     2. the Diebold-Mariano test over the days' losses, each summed over its series.
 
     Parameters
@@ -141,9 +140,9 @@ def pairwise(
     **Bootstrap.** Let V be the variance of the bootstrap's replicates of the difference and B
     the number of blocks of days. Resampling B things understates their variance by the factor
     1 - 1/B, so V is raised by V_d / B, where V_d is the variance that blocks of days alone make, by
-    the delta method. The degrees of freedom are Satterthwaite's (1946): with w = V_d / V,
-    1 / (w^2 / (B - 1) + (1 - w)^2 / (S - 1)) for S series. A few windows are few, however many
-    series there are. A p-value that counts replicates could not fall below 1 / n_boot, and so
+    the delta method. How many standard errors the difference may reach follows Banerjee (1960):
+    with w = V_d / V, the root of w t_{B-1}^2 + (1 - w) t_{S-1}^2 for S series. A few windows
+    are few, however many series there are. A p-value that counts replicates could not fall below 1 / n_boot, and so
     never pass an adjustment for 45 pairs.
 
     **Diebold-Mariano.** A day's loss difference is scaled so that the mean over days is the
@@ -153,6 +152,11 @@ def pairwise(
     correction of Harvey, Leybourne and Newbold (1997). It does not apply to ``bias`` and
     ``coverage``, where no loss of a day is compared, nor to ``wape_total`` and ``rmsse``, which
     are no sums over days: there the bootstrap decides alone, and `note` says so.
+
+    **Size.** Of four forecasts whose errors had one distribution (30 series, 6 x 7 to 56 x 1 and
+    3 x 28 days, shocks shared by days, windows or within series) the bootstrap found some
+    difference in 0 to 4 % of trials. Diebold-Mariano alone found one in 4 to 13 %, and in nine of
+    ten where each forecast misjudged series of its own all along: it takes the series for given.
 
     In regimes of sales (``all_days``, ``in_stock``) the better one is better at sales, not at
     demand: stockouts favour forecasts that are too low.
@@ -227,8 +231,9 @@ def _decide(rows: pd.DataFrame, confidence: float, adjust: str) -> pd.DataFrame:
     rows["p_adjusted"] = _adjusted(rows["p"], adjust)
     rows["p_dm_adjusted"] = _adjusted(rows["p_dm"], adjust)
     tested = max(int(rows["p"].notna().sum()), 1)
-    reach = stats.t.isf(alpha / (2 * tested), rows["df"]) * rows["error"]
-    rows["lo"], rows["hi"] = rows["difference"] - reach, rows["difference"] + reach
+    law = rows[["share", "df_days", "df_series"]].itertuples(index=False)
+    half = rows["error"] * [reach(alpha / tested, *x) for x in law]
+    rows["lo"], rows["hi"] = rows["difference"] - half, rows["difference"] + half
     sign = np.sign(rows["difference"])
     agree = rows["alone"] | ((rows["p_dm_adjusted"] <= alpha) & (np.sign(rows["dm"]) == sign))
     won = (rows["p_adjusted"] <= alpha) & agree & ~rows["barred"]

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from civstats.evaluation import compare, evaluate
+from civstats.evaluation._pair import _p_value, reach
 from civstats.evaluation.pairwise import (
     DISTANCES,
     PAIRS,
@@ -343,6 +344,25 @@ def test_winners_in_words(forecasts, panel):
         winners(pairs.iloc[:0])
 
 
+@pytest.mark.parametrize("p", [0.05, 0.01])
+@pytest.mark.parametrize("truth", [0.2, 0.5, 0.8])
+def test_few_blocks_and_many_series_together_are_on_the_safe_side(p, truth):
+    # A sum of two normal parts whose variances are estimated with 2 and 29 degrees of freedom.
+    rng = np.random.default_rng(6)
+    n = 5_000
+    days, series = truth * rng.chisquare(2, n) / 2, (1 - truth) * rng.chisquare(29, n) / 29
+    ratio = np.abs(rng.normal(size=n)) / np.sqrt(days + series)
+    share = days / (days + series)
+    far = np.array([reach(p, w, 2, 29) for w in share])
+    assert 0.02 * p < (ratio > far).mean() < p + 2 * np.sqrt(p * (1 - p) / n)
+    # What a part of few degrees of freedom does to an approximation by one t distribution.
+    lack = share**2 / 2 + (1 - share) ** 2 / 29
+    if p == 0.01 and truth == 0.5:
+        assert (ratio > stats.t.isf(p / 2, 1 / lack)).mean() > 1.5 * p
+    for k in range(5):
+        assert _p_value(far[k], share[k], 2, 29) == pytest.approx(p, rel=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "parts"),
@@ -354,7 +374,7 @@ def test_winners_in_words(forecasts, panel):
     ],
     ids=["shared_windows", "shared_days", "one_step", "series"],
 )
-@pytest.mark.parametrize("metric", ["rmse", "bias"])
+@pytest.mark.parametrize("metric", ["rmse", "bias", "wape_total"])
 def test_false_winners_are_rare(shape, parts, metric):
     """Four forecasts whose errors have one distribution: any winner is a false one."""
     rng = np.random.default_rng(3)
