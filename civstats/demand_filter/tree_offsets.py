@@ -9,45 +9,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from civstats.demand_filter._tree_boosting import Boosting, predicted
 from civstats.demand_filter.grid import Grid, build_grid
 from civstats.demand_filter.layout import Observations
 from civstats.demand_filter.parameters import FilterParameters
 from civstats.demand_filter.passes import filter_levels
-from civstats.demand_filter.responses import Responses, responses
 from civstats.schema import CivstatsError
 
-if TYPE_CHECKING:
-    import lightgbm
-
-_PARAMS = {
-    "objective": "none",
-    "learning_rate": 0.1,
-    "num_leaves": 16,
-    "min_data_in_leaf": 100,
-    "min_sum_hessian_in_leaf": 10.0,
-    "lambda_l2": 10.0,
-    "feature_fraction": 0.8,
-    "max_bin": 127,
-    "cat_smooth": 20.0,
-    "verbose": -1,
-    "deterministic": True,
-    "force_row_wise": True,
-}
-CATEGORICAL = ("group", "event")
-"""Features that are labels."""
-TREES = 8
-"""Trees between two runs of the filter."""
 MOST_PASSES = 40
 PATIENCE = 4
 """Runs without a rise on what is held out after which growing stops."""
 BLOCK = 28
 """Days that are held out together."""
-SMALL = 50_000
-"""Rows below which one thread is quicker."""
 _PARTS = 3
 _LEAST_SERIES = 6
 
@@ -127,7 +103,7 @@ def grow(
     if gains[best] <= errors[best]:
         return Grown("", gains, errors[best])
     everything = np.ones(obs.n_rows, dtype=bool)
-    whole = _Boosting.start(obs, params, grid, features, everything, names, seed, n_jobs)
+    whole = Boosting.start(obs, params, grid, features, everything, names, seed, n_jobs)
     for _ in range(best):
         whole.grow()
     text = re.sub(r"\[num_threads: \d+\]", "[num_threads: 0]", whole.booster.model_to_string())
@@ -138,81 +114,14 @@ def predict(text: str, features: np.ndarray, n_jobs: int | None) -> np.ndarray:
     """Return what trees add to the offset, shape (n_rows,)."""
     import lightgbm
 
-    return _predicted(lightgbm.Booster(model_str=text), features, n_jobs, 0)
-
-
-@dataclass
-class _Boosting:
-    """Alternates between the filter and a few trees."""
-
-    obs: Observations
-    params: FilterParameters
-    grid: Grid
-    features: np.ndarray
-    used: np.ndarray
-    added: np.ndarray
-    said: Responses
-    booster: lightgbm.Booster
-    n_jobs: int | None
-
-    @classmethod
-    def start(
-        cls,
-        obs: Observations,
-        params: FilterParameters,
-        grid: Grid,
-        features: np.ndarray,
-        used: np.ndarray,
-        names: tuple[str, ...],
-        seed: int,
-        n_jobs: int | None,
-    ) -> _Boosting:
-        """Begin with no trees; only the rows `used` are learned from."""
-        import lightgbm
-
-        said = responses(obs, params, grid=grid, n_jobs=n_jobs)
-        used = used & (said.info > 0)
-        threads = _threads(n_jobs, len(features))
-        settings: dict[str, Any] = {**_PARAMS, "seed": seed, "num_threads": threads}
-        rows = lightgbm.Dataset(
-            features[used],
-            np.zeros(int(used.sum()), dtype=np.float32),
-            feature_name=list(names),
-            categorical_feature=[n for n in CATEGORICAL if n in names],
-            params=settings,
-        )
-        booster = lightgbm.Booster(settings, rows)
-        added = np.zeros(obs.n_rows)
-        return cls(obs, params, grid, features, used, added, said, booster, n_jobs)
-
-    def grow(self) -> int:
-        """Add a few trees, and return how many there were before."""
-        first: int = self.booster.current_iteration()
-        if first:
-            self.said = responses(
-                self.obs.with_offset(self.obs.offset + self.added),
-                self.params,
-                grid=self.grid,
-                n_jobs=self.n_jobs,
-            )
-        score, info = self.said.score[self.used], self.said.info[self.used]
-        start = self.added[self.used]
-
-        def slope(now: np.ndarray, _rows: object) -> tuple[np.ndarray, np.ndarray]:
-            return info * (now - start) - score, info
-
-        for _ in range(TREES):
-            self.booster.update(fobj=slope)
-        if self.booster.current_iteration() > first:
-            self.added += _predicted(self.booster, self.features, self.n_jobs, first)
-        return first
+    return predicted(lightgbm.Booster(model_str=text), features, n_jobs, 0)
 
 
 @dataclass
 class _Fold:
     """Trees grown from some series and days, judged on others."""
 
-    train: _Boosting
+    train: Boosting
     held: Observations
     params: FilterParameters
     grid: Grid
@@ -236,7 +145,7 @@ class _Fold:
         """Hold out some series and some days."""
         kept, apart = np.flatnonzero(~series), np.flatnonzero(series)
         rows, held = obs.rows_of(kept), obs.rows_of(apart)
-        train = _Boosting.start(
+        train = Boosting.start(
             obs.take(kept), params.take(kept), grid.take(kept), features[rows], ~day[rows], names,
             seed, n_jobs,
         )  # fmt: skip
@@ -252,7 +161,7 @@ class _Fold:
         first = self.train.grow()
         booster, n_jobs = self.train.booster, self.train.n_jobs
         if booster.current_iteration() > first:
-            more = _predicted(booster, self.features, n_jobs, first)
+            more = predicted(booster, self.features, n_jobs, first)
             self.held = self.held.with_offset(self.held.offset + more)
         return self._judge() - self.before
 
@@ -263,20 +172,6 @@ class _Fold:
         ).day_loglik  # fmt: skip
         assert seen is not None
         return np.add.reduceat(np.where(self.judged, seen, 0.0), self.held.starts)
-
-
-def _predicted(
-    booster: lightgbm.Booster, features: np.ndarray, n_jobs: int | None, first: int
-) -> np.ndarray:
-    found = booster.predict(
-        features, raw_score=True, start_iteration=first, num_threads=_threads(n_jobs, len(features))
-    )
-    return np.asarray(found, dtype=np.float64)
-
-
-def _threads(n_jobs: int | None, n_rows: int) -> int:
-    """Few rows make threads wait for each other, at length on a busy machine."""
-    return 1 if n_rows < SMALL else n_jobs or 0
 
 
 def _parts(days: np.ndarray, member: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:

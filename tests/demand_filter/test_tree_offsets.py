@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from civstats.demand_filter import DemandFilter, log_likelihood, tree_offsets
+from civstats.demand_filter import DemandFilter, _tree_boosting, log_likelihood
 from civstats.demand_filter.online import Posterior, posterior, update
 from civstats.demand_filter.recovery import recover
 from civstats.demand_filter.tree_offsets import BLOCK, _parts
@@ -126,7 +126,7 @@ def test_the_trees_part_averages_to_nothing_over_a_series_and_reads_the_day_alon
 
 @pytest.mark.parametrize("small", [50_000, pytest.param(0, marks=pytest.mark.slow)])
 def test_trees_depend_on_the_seed_and_not_on_threads(interaction, trees, monkeypatch, small):
-    monkeypatch.setattr(tree_offsets, "SMALL", small)
+    monkeypatch.setattr(_tree_boosting, "SMALL", small)
     again = DemandFilter(offsets="lightgbm", **{**QUICK, "n_jobs": 2}).fit(interaction[0])
     assert again.coefficients_.trees == trees.coefficients_.trees
     np.testing.assert_array_equal(again.parameters_.level_sd, trees.parameters_.level_sd)

@@ -408,3 +408,63 @@ def test_flagged_stockouts_may_be_apart_from_the_hidden_state() -> None:
     sold = history.loc[~history[CENSORED], Y].mean()
     assert mean[True] == pytest.approx(sold, rel=0.15)
     assert mean[False] < 0.85 * mean[True]
+
+
+def _returning(n: int = 24, days: int = 300) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """AR(1) levels around means that differ, and those means."""
+    rng = np.random.default_rng(8)
+    mean = np.linspace(-0.5, 2.0, n)
+    level = np.tile(mean[:, None], (1, days))
+    for t in range(1, days):
+        level[:, t] = mean + 0.9 * (level[:, t - 1] - mean) + rng.normal(0, 0.15, n)
+    return {f"s{k:02d}": rng.poisson(np.exp(x)) for k, x in enumerate(level)}, mean
+
+
+def test_damped_levels_return_to_the_series_own_mean_and_launches_to_their_groups() -> None:
+    sales, mean = _returning()
+    panel = _panel(sales)
+    model = LocalLevel(offsets=None, damped=True, **QUICK).fit(panel)
+    means = model.filter_.means_
+    assert len(model._worlds) == 2
+    for world, sign in zip(model._worlds, (1, -1), strict=True):
+        np.testing.assert_allclose(world.params.level_mean, means.centre + sign * means.sd)
+    forecast = model.predict(_future(panel, 60), n_paths=0)
+    found = np.log(forecast.frame[forecast.name].to_numpy().reshape(-1, 60)[:, -1])
+    assert np.sqrt(np.square(found - mean).mean()) < 0.25
+    assert np.polyfit(mean, found, 1)[0] == pytest.approx(1.0, abs=0.1)
+    # A series that starts after the fit has all of its group's spread.
+    new = {**sales, "t": np.full(12, 3)}
+    model.update(_panel(new))
+    assert model.filter_.means_.centre[-1] == means.group_mean[0]
+    assert model.filter_.means_.sd[-1] == means.between_sd[0]
+    ahead = model.predict(_future(_panel(new), 30, ["t"]), n_paths=0).frame
+    assert np.isfinite(ahead["LocalLevel_ignore"]).all()
+
+
+def test_draws_of_parameters_share_the_means_evenly() -> None:
+    sales, _ = _returning(n=8, days=120)
+    model = LocalLevel(offsets=None, damped=True, **QUICK).fit(_panel(sales))
+    means = model.filter_.means_
+    for n, signs in ((1, [0]), (2, [1, -1]), (3, [1, -1, 0])):
+        drawn = draw_parameters(model.filter_, n, seed=0)
+        for params, sign in zip(drawn, signs, strict=True):
+            np.testing.assert_allclose(params.level_mean, means.centre + sign * means.sd)
+
+
+def test_launches_are_read_by_the_trees_and_give_them_no_level() -> None:
+    rng = np.random.default_rng(2)
+    lift = np.where(np.arange(300) % 7 >= 5, 1.0, 0.0) * (np.arange(300) // 7 % 3 == 0)
+    sales = {f"s{k}": rng.poisson(np.exp(1.0 + 1.2 * lift)) for k in range(9)}
+    promo = (np.arange(300) // 7 % 3 == 0).astype(float)
+    panel = _panel(sales, promo=np.tile(promo, 9))
+    model = LocalLevel(offsets="lightgbm", **QUICK).fit(panel)
+    assert model.filter_.coefficients_.trees
+    longer = _panel({**sales, "t": sales["s0"][200:]}, promo=np.r_[np.tile(promo, 9), promo[200:]])
+    model.update(longer)
+    mine = longer[longer[ID] == "t"]
+    mine = mine.assign(**{ID: mine[ID].cat.remove_unused_categories()})
+    other = longer[(longer[ID] == "s0")].iloc[200:]
+    other = other.assign(**{ID: other[ID].cat.remove_unused_categories()})
+    new, old = model.filter_.offset(mine), model.filter_.offset(other)
+    np.testing.assert_allclose(new - new.mean(), old - old.mean(), atol=0.02)
+    assert np.ptp(new) > 0.8
