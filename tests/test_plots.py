@@ -82,7 +82,7 @@ def _scores(
 
 
 FLATTERING = _scores(0.01, 0.1, -0.2, expected={"all_days": 0.25, "in_stock": 0.4, "demand": 0.0})
-HARMLESS = _scores(-0.19, -0.19, -0.18, expected={"all_days": 0.0, "in_stock": 0.0})
+HARMLESS = _scores(-0.19, -0.19, -0.18, expected={"all_days": 0.0, "in_stock": 0.0, "demand": 0.0})
 
 
 def _ranking(n=40):
@@ -524,3 +524,73 @@ def test_labels_are_short_and_drawable():
     assert len(long) == 20
     assert long.endswith("tail")
     assert text_width("i" * 10, 9) < text_width("W" * 10, 9)
+
+
+def _model_expected(selection=0.10):
+    """Scores without truth, each model expecting a bias of its own."""
+    frame = _scores(0.02, 0.11, None)
+    bias = frame["metric"].eq("bias")
+    own = selection + 0.001 * pd.Series(pd.factorize(frame["model"])[0], frame.index)
+    frame["expected"] = own.where(bias & frame["regime"].eq("in_stock"), frame["expected"])
+    frame.loc[bias & frame["regime"].eq("all_days"), "expected"] = 0.04
+    return frame
+
+
+def test_without_truth_the_dumbbell_joins_all_days_and_in_stock_and_names_selection():
+    frame = _model_expected()
+    plot = plots.naive_evaluation(frame, "bias")
+    (ax,) = plot.figure.axes
+    joined = [x for x in ax.lines if len(x.get_xdata()) == 2 and x.get_color() == "#b5b5b5"]
+    assert len(joined) == 14
+    ends = {tuple(np.round(x.get_xdata(), 6)) for x in joined}
+    assert ends == {(0.02, 0.11), (-0.08, 0.01)}
+    words = _words(plot)
+    assert (
+        "In-stock days show ignoring stockouts at a bias of +11 %, where selection alone makes"
+        in words
+    )
+    assert "+10 %" in plot.alt
+    assert "expected if the model is right" in words
+    assert "a perfect forecast" not in words
+    caption = plots.naive_evaluation_caption(frame)
+    assert (
+        "selection alone would show about +4 % on all days' sales and +10 % on in-stock" in caption
+    )
+    assert "ticks the bias to be expected of a model that is right" in caption
+    assert "A perfect forecast of demand would show" not in caption
+    assert_legible(plot)
+
+
+def test_with_truth_the_dumbbell_joins_all_days_and_demand():
+    (ax,) = plots.naive_evaluation(FLATTERING, "bias").figure.axes
+    joined = [x for x in ax.lines if len(x.get_xdata()) == 2 and x.get_color() == "#b5b5b5"]
+    assert {tuple(np.round(x.get_xdata(), 6)) for x in joined} == {(0.01, -0.2), (-0.09, -0.3)}
+
+
+def test_what_is_not_identified_is_hollow_bracketed_and_never_lowest():
+    frame = FLATTERING.copy()
+    best = frame["model"].eq("SeasonalNaive") & frame["treatment"].eq("ignore")
+    best &= frame["regime"].eq("all_days") & frame["cutoff"].isna()
+    frame.loc[best, "identified"] = False
+    plot = plots.naive_evaluation(frame)
+    assert "(+1 %)" in _words(plot)
+    assert "hollow: not identified" in _words(plot)
+    assert "hollow" not in _words(plots.naive_evaluation(FLATTERING))
+    bias, rmse = plot.figure.axes
+    assert len(_markers(bias, "#ffffff", "o")) == 1
+    ring = [
+        x
+        for x in rmse.lines
+        if x.get_markersize() == 11 and to_hex(x.get_mec()) == REGIME_COLOUR["all_days"].lower()
+    ]
+    scored = frame[frame["metric"].eq("rmse") & frame["regime"].eq("all_days")]
+    assert (
+        min(float(x.get_xdata()[0]) for x in ring)
+        >= scored.loc[scored["identified"], "value"].min()
+    )
+    assert "Hollow markers" in plots.naive_evaluation_caption(frame)
+    # The lowest of what is identified is named, not the one in doubt.
+    assert (
+        "all days' sales would choose SeasonalWindowAverage ignore"
+        in plots.naive_evaluation_caption(frame)
+    )

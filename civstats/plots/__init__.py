@@ -5,7 +5,8 @@ from civstats.plots.calibration import calibration_plot
 from civstats.plots.coverage import coverage
 from civstats.plots.heatmap import score_heatmap
 from civstats.plots.naive import naive_evaluation
-from civstats.plots.naive_caption import Finding, naive_evaluation_caption, naive_finding
+from civstats.plots.naive_caption import naive_evaluation_caption
+from civstats.plots.naive_finding import Finding, naive_finding
 from civstats.plots.overview import stockout_overview
 from civstats.plots.pit import pit_plot
 from civstats.plots.ranking import ranking, ranking_truth

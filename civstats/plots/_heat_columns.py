@@ -139,7 +139,11 @@ def in_words(columns: list[Column], title: str) -> str:
         if best is not None:
             record = column.cell(best)
             assert record is not None
-            at = number(float(record["value"]), percent=column.metric in SHARES)
+            at = number(
+                float(record["value"]),
+                percent=column.metric in SHARES,
+                signed=column.metric == "bias",
+            )
             parts.append(f"{where}: best {' '.join(best)} ({at}).")
         if doubtful.any():
             parts.append(f"{where}: {int(doubtful.sum())} not identified or not available.")

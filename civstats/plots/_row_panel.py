@@ -76,7 +76,8 @@ def draw_panel(
     )
     if panel.reference is not None:
         ax.axvline(panel.reference, color=INK, lw=1, zorder=1)
-    ends = frame[frame["regime"].isin(["all_days", "demand"]) & frame["value"].notna()]
+    other = "demand" if "demand" in regimes else "in_stock"
+    ends = frame[frame["regime"].isin(["all_days", other]) & frame["value"].notna()]
     records = _records(frame)
     for key, row in y.items():
         pair = ends[ends["model"].eq(key[0]) & ends["treatment"].eq(key[1])]
@@ -89,7 +90,7 @@ def draw_panel(
         _mark(ax, record, at, (lo, hi), panel, record.Index in ringed)
     for c, regime in enumerate(panel.columns):
         place = 1 + (COLUMN * (c + 1) - 0.04) / width
-        head = {"all_days": "sales", "in_stock": "in stock", "demand": "demand"}[regime]
+        head = {"all_days": "sales", "in_stock": "in stock", "demand": "demand"}.get(regime, regime)
         style: dict[str, Any] = {
             "transform": ax.get_yaxis_transform(),
             "ha": "right",
@@ -101,6 +102,7 @@ def draw_panel(
         for record in (r for r in records if r.regime == regime):
             words = number(record.value, percent=panel.percent, signed=panel.signed)
             words = "n/a" if words == "undefined" else words
+            words = words if record.identified or words == "n/a" else f"({words})"
             weight = "bold" if regime == "demand" else "normal"
             ax.text(
                 place,
@@ -129,7 +131,7 @@ def _records(frame: pd.DataFrame) -> list[Any]:
 
 
 def _lowest(frame: pd.DataFrame) -> set[int]:
-    known = frame[frame["value"].notna()]
+    known = frame[frame["value"].notna() & frame["identified"].astype(bool)]
     return set(known.groupby("regime", observed=True)["value"].idxmin())
 
 

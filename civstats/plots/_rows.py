@@ -59,7 +59,9 @@ def row_chart(
         + 0.1
     )
     head = heading_height(title, subtitle)
-    hollow = any((~p.scores["identified"].astype(bool)).any() for p in panels)
+    hollow = any(
+        (~p.scores["identified"].astype(bool) & p.scores["value"].notna()).any() for p in panels
+    )
     top, bottom = head + 0.32 + 0.36 + (0.2 if hollow else 0), 0.55
     figure = canvas(top + at + bottom)
     heading(figure, title, subtitle)
@@ -157,7 +159,7 @@ def _key(
         entries.append((style, "lowest by that yardstick", MUTED))
     if hollow:
         style = {"marker": "o", "ms": 6, "mfc": "white", "mew": 1.2, "color": MUTED}
-        entries.append((style, "hollow: rests on the model's shape", MUTED))
+        entries.append((style, "hollow: not identified", MUTED))
     lead = "scored against"
     figure.text(x / w, y, lead, size=9, color=MUTED, va="center")
     x += text_width(lead, 9) + 0.2

@@ -1,4 +1,4 @@
-"""The same forecasts judged on sales and on demand, side by side."""
+"""The same forecasts judged on all days' sales, on in-stock days and on demand: a dumbbell each."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from civstats.plots._row_panel import RowPanel
 from civstats.plots._rows import row_chart
 from civstats.plots._scores import pooled
 from civstats.plots._style import Plot, in_house_style
-from civstats.plots.naive_caption import ERRORS, headline, medians, naive_finding
+from civstats.plots.naive_caption import ERRORS
+from civstats.plots.naive_finding import headline, known_truth, medians, naive_finding
 
 
 @in_house_style
 def naive_evaluation(scores: pd.DataFrame, metric: str = "rmse") -> Plot:
     """Draw the same forecasts scored on sales (all days, in-stock days) and on demand.
+
+    A dumbbell chart: each row joins the score on all days with that against demand or, where demand
+    is not known, with that on in-stock days. Ticks mark the bias that a perfect forecast would show.
 
     Parameters
     ----------
@@ -35,7 +39,8 @@ def naive_evaluation(scores: pd.DataFrame, metric: str = "rmse") -> Plot:
         If a metric has no pooled score.
     """
     found = naive_finding(scores)
-    shown = tuple(r for r in ("all_days", "demand") if (scores["regime"] == r).any())
+    present = [r for r in ("all_days", "in_stock", "demand") if (scores["regime"] == r).any()]
+    shown = tuple(r for r in present if r != "in_stock" or "demand" not in present)
     panels = [
         RowPanel(
             pooled(scores, "bias"),
@@ -62,4 +67,7 @@ def naive_evaluation(scores: pd.DataFrame, metric: str = "rmse") -> Plot:
     title, subtitle = headline(found), medians(found)
     rows = panels[0].scores.groupby(["model", "treatment"]).ngroups
     alt = f"Dot plot of {rows} model and treatment rows. {title}. {subtitle}"
-    return Plot(row_chart(panels, title, subtitle), alt)
+    tick = (
+        "a perfect forecast" if known_truth(panels[0].scores) else "expected if the model is right"
+    )
+    return Plot(row_chart(panels, title, subtitle, tick=tick), alt)
