@@ -155,7 +155,7 @@ def pairwise(
 
     **Size.** Of four forecasts whose errors had one distribution (30 series, 6 x 7 to 56 x 1 and
     3 x 28 days, shocks shared by days, windows or within series) the bootstrap found some
-    difference in 0 to 4 % of trials. Diebold-Mariano alone found one in 4 to 13 %, and in nine of
+    difference in at most 4 % of trials. Diebold-Mariano alone found one in 4 to 13 %, and in nine of
     ten where each forecast misjudged series of its own all along: it takes the series for given.
 
     In regimes of sales (``all_days``, ``in_stock``) the better one is better at sales, not at
