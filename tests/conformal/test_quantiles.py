@@ -151,8 +151,9 @@ def test_what_demand_did_above_the_threshold_is_not_read():
     rng = np.random.default_rng(3)
     x, demand, stock = shop(rng, 400)
     given_ = dict(
-        centre=flat(x), threshold=by_x(x), chance=reach(x, by_x(x)), new_centre=[20.0],
-        new_threshold=[14.0], new_chance=[0.7], probability=0.9,
+        # Forecasts all over the place: then scores cut off at the threshold reach the quantile.
+        centre=rng.normal(20, 10, 400), threshold=by_x(x), chance=reach(x, by_x(x)),
+        new_centre=[16.0], new_threshold=[14.0], new_chance=[0.7], probability=0.6,
     )  # fmt: skip
     a = censored_lower_bound(sales=np.minimum(demand, stock), stock=stock, **given_)
     high = np.where(stock >= by_x(x), stock + 100, stock)
