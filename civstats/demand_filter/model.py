@@ -92,6 +92,14 @@ class DemandFilter:
     >>> fitted = DemandFilter(treatment="ignore", rounds=1).fit(make_panel(n_series=8, n_days=120, seed=1))
     >>> fitted.parameters_.n_series
     8
+
+    Notes
+    -----
+    What a trees' offset says of a day follows from that day's covariates, its series' group and
+    usual price, so that history, future and single new days are read alike; its mean over a series'
+    days is taken off, since the level has it. Bands of :func:`~.recovery.recover` hold the error of
+    the regression's coefficients, not that of the trees, nor that of a damped level's mean, which
+    is put in as estimated (the forecaster averages over it).
     """
 
     parameters_: FilterParameters
