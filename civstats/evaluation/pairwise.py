@@ -142,8 +142,8 @@ def pairwise(
     1 - 1/B, so V is raised by V_d / B, where V_d is the variance that blocks of days alone make, by
     the delta method. How many standard errors the difference may reach follows Banerjee (1960):
     with w = V_d / V, the root of w t_{B-1}^2 + (1 - w) t_{S-1}^2 for S series. A few windows
-    are few, however many series there are. A p-value that counts replicates could not fall below 1 / n_boot, and so
-    never pass an adjustment for 45 pairs.
+    are few, however many series there are. A p-value that counts replicates could not fall below
+    1 / n_boot, and so never pass an adjustment for 45 pairs.
 
     **Diebold-Mariano.** A day's loss difference is scaled so that the mean over days is the
     difference in the pooled score (of squares, for a root). The kernel is Bartlett's, which is
@@ -155,8 +155,9 @@ def pairwise(
 
     **Size.** Of four forecasts whose errors had one distribution (30 series, 6 x 7 to 56 x 1 and
     3 x 28 days, shocks shared by days, windows or within series) the bootstrap found some
-    difference in at most 4 % of trials. Diebold-Mariano alone found one in 4 to 13 %, and in nine of
-    ten where each forecast misjudged series of its own all along: it takes the series for given.
+    difference in at most 4 % of 100 trials each. Diebold-Mariano alone found one in 4 to 13 %, and
+    in nine of ten where each forecast misjudged series of its own all along: it takes the series
+    for given.
 
     In regimes of sales (``all_days``, ``in_stock``) the better one is better at sales, not at
     demand: stockouts favour forecasts that are too low.
