@@ -22,6 +22,7 @@ FILES = {
     "report.md",
     "figures",
     "scores.csv",
+    "scores_one_step.csv",
     "forecasts.parquet",
     "ranking.csv",
     "manifest.json",
@@ -46,6 +47,7 @@ def call(app, *arguments):
 SMALL = (
     "--data", "synthetic", "--series", 12, "--days", 200, "--h", 14, "--windows", 2,
     "--models", "SeasonalNaive,SeasonalWindowAverage", "--paths", 100, "--jobs", 1,
+    "--one-step", 5,
 )  # fmt: skip
 
 
@@ -61,7 +63,7 @@ def test_it_leaves_the_study_folder(study):
     assert {p.name for p in study.iterdir()} == FILES
     scores = pd.read_csv(study / "scores.csv")
     assert list(scores.columns) == list(SCORES)
-    assert set(scores["regime"]) == {"all_days", "in_stock", "demand"}
+    assert set(scores["regime"]) == {"all_days", "in_stock", "demand", "censored"}
     ranking = pd.read_csv(study / "ranking.csv")
     assert list(ranking.columns[: len(RANKING)]) == list(RANKING)
     assert len(ranking) == 12
@@ -71,7 +73,29 @@ def test_it_leaves_the_study_folder(study):
     manifest = json.loads((study / "manifest.json").read_text())
     assert manifest["config"]["seed"] == 0
     assert len(manifest["data_fingerprint"]) == 64
-    assert {"load", "backtest", "evaluate", "value"} <= set(manifest["stages"])
+    assert {"load", "backtest", "evaluate", "one step ahead", "value"} <= set(manifest["stages"])
+
+
+def test_scores_with_bounds_are_printed_one_day_ahead_and_refused_further(study):
+    far, near = (pd.read_csv(study / f) for f in ("scores.csv", "scores_one_step.csv"))
+    assert list(near.columns) == list(SCORES)
+    bounds = far[far["regime"] == "censored"]
+    assert bounds["value"].isna().all()
+    assert bounds["note"].str.startswith("not proper here").all()
+    bounds = near[near["regime"] == "censored"]
+    assert near["cutoff"].nunique() == 5
+    pooled = bounds[bounds["cutoff"].isna() & (bounds["metric"] == "localised_crps")]
+    assert len(pooled) == 6
+    assert pooled["value"].between(0, 10).all()
+    assert pooled["n"].eq(12 * 5).all()
+    text = (study / "report.md").read_text()
+    assert "14 days ahead it is not" in text
+    assert "Each of the last 5 days is forecast from the day before" in text
+    for value in pooled["value"]:
+        assert f"| {value:.3f} (" in text
+    for name in ("pit", "calibration", "score-heatmap"):
+        assert (study / "figures" / f"{name}.png").stat().st_size > 10_000
+        assert f"(figures/{name}.png)" in text
 
 
 def test_the_report_opens_offline_and_reads_as_a_document(study):
@@ -130,11 +154,12 @@ def test_own_flags_go_through_untouched_and_names_are_harmless(app, tmp_path):
     panel.to_csv(path, index=False)
     result = call(
         app, "--data", "file", "--path", path, "--h", 7, "--windows", 2,
-        "--models", "SeasonalNaive", "--paths", 50, "--jobs", 1, "--out", out,
+        "--models", "SeasonalNaive", "--paths", 50, "--jobs", 1, "--one-step", 5, "--out", out,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     scores = pd.read_csv(out / "scores.csv")
-    assert set(scores["regime"]) == {"all_days", "in_stock"}
+    assert set(scores["regime"]) == {"all_days", "in_stock", "censored"}
+    assert_bias_is_set_against_selection(scores, out)
     html = (out / "report.html").read_text()
     assert "<script>alert" not in html
     assert "\n'=1+1" in (out / "ranking.csv").read_text().replace("\n1,", "\n").replace(
@@ -142,11 +167,59 @@ def test_own_flags_go_through_untouched_and_names_are_harmless(app, tmp_path):
     ).replace("\n3,", "\n")
 
 
+def assert_bias_is_set_against_selection(scores, out):
+    """Without truth each model's own draws say what selection alone would show."""
+    bias = scores[(scores["metric"] == "bias") & scores["cutoff"].isna()].set_index(
+        ["treatment", "regime"]
+    )
+    text = (out / "report.md").read_text()
+    for treatment in ("ignore", "mask"):
+        # Sales of all days fall short of the demand that is forecast, as stockouts cut them.
+        assert bias.at[(treatment, "all_days"), "expected"] > 0.02
+        shown = f"{100 * bias.at[(treatment, 'all_days'), 'expected']:+.1f} %"
+        assert f"| {shown} |" in text
+    assert "of it expected" in text
+    assert "a perfect forecast |" not in text
+    # The file has no stock on in-stock days: those scores are not to be had, and say so.
+    near = pd.read_csv(out / "scores_one_step.csv")
+    near = near[near["cutoff"].isna()].groupby("metric")["value"].count()
+    assert near["localised_crps"] == 0
+    assert near["censored_log_score"] > 0
+    assert "row(s) without stock" in text
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("--one-step", 0), "switched off"),
+        (("--models", "CES"), "take in new days with its parameters frozen"),
+        (("--mechanism", "random"), None),
+    ],
+)
+def test_one_day_ahead_is_left_out_with_a_reason_or_goes_on(app, tmp_path, change, words):
+    out = tmp_path / "out"
+    small = ("--series", 6, "--days", 150, "--h", 7, "--windows", 1, "--paths", 50, "--jobs", 1)
+    base = ("--models", "SeasonalNaive", "--one-step", 4, "--boot", 100)
+    result = call(app, *small, *base, *change, "--out", out)
+    assert result.exit_code == 0, result.output
+    text = (out / "report.md").read_text()
+    assert (out / "scores_one_step.csv").exists() == (words is None)
+    assert (out / "figures" / "pit.png").exists() == (words is None)
+    if words is not None:
+        assert words in text
+        return
+    # Outages at random: stock is independent of demand, so the scores are proper further ahead.
+    far = pd.read_csv(out / "scores.csv")
+    logs = far[far["cutoff"].isna() & (far["metric"] == "censored_log_score")]
+    assert logs["value"].notna().all()
+    assert "days ahead it is not" not in text
+
+
 def test_other_horizons_reach_every_model(app, tmp_path):
     out = tmp_path / "out"
     result = call(
         app, "--series", 8, "--days", 200, "--h", 35, "--windows", 1, "--models", "LightGBM",
-        "--treatment", "censor", "--paths", 50, "--jobs", 1, "--out", out,
+        "--treatment", "censor", "--paths", 50, "--jobs", 1, "--one-step", 0, "--out", out,
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert len(pd.read_parquet(out / "forecasts.parquet")) == 8 * 35
@@ -158,7 +231,7 @@ def run_own(app, panel, tmp_path, *more):
     panel.to_parquet(path, index=False)
     result = call(
         app, "--data", "file", "--path", path, "--h", 7, "--windows", 1, "--paths", 50,
-        "--jobs", 1, "--out", out, *more,
+        "--jobs", 1, "--one-step", 2, "--out", out, *more,
     )  # fmt: skip
     return result, out
 
@@ -168,7 +241,9 @@ def test_fractional_sales_run_without_the_count_likelihood(app, tmp_path):
     result, out = run_own(app, panel, tmp_path, "--models", "LightGBM")
     assert result.exit_code == 0, result.output
     assert set(pd.read_csv(out / "scores.csv")["treatment"]) == {"ignore", "mask"}
-    assert "LightGBM_censor" in (out / "report.md").read_text()
+    text = (out / "report.md").read_text()
+    assert "LightGBM_censor" in text
+    assert "Sales are no whole numbers, and these scores are of counts" in text
     asked = ("--models", "LightGBM", "--treatment", "censor")
     refused(run_own(app, panel, tmp_path / "b", *asked)[0], "whole units", tmp_path / "b" / "out")
 
@@ -312,6 +387,7 @@ def test_broken_m5_files_end_in_one_line(app, tmp_path, kind, message):
         (("--models", ","), "names nothing"),
         (("--treatment", ","), "names nothing"),
         (("--paths", 1), "--paths must be 50"),
+        (("--one-step", -1), "--one-step must be 0"),
         (("--rank-with", "LightGBM_mask"), "--rank-with"),
     ],
 )
