@@ -159,6 +159,9 @@ def test_what_demand_did_above_the_threshold_is_not_read():
     high = np.where(stock >= by_x(x), stock + 100, stock)
     b = censored_lower_bound(sales=np.minimum(demand, high), stock=high, **given_)
     np.testing.assert_array_equal(a, b)
+    # Nor is anything known above it: a bound ends there, however high the forecast.
+    high_centre = given_ | {"new_centre": [500.0]}
+    assert censored_lower_bound(sales=np.minimum(demand, stock), stock=stock, **high_centre) == 14
     # Rows whose stock was short are not read at all.
     short = stock < by_x(x)
     c = censored_lower_bound(
