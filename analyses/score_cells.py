@@ -26,7 +26,9 @@ CONTENDERS = {
 }
 """Factors on the mean and on the dispersion."""
 CURVE = (0.7, 0.75, 0.8, 0.9, 0.95, 1.05, 1.1)
-"""More factors on the mean, scored in regime ``censored`` alone."""
+"""More factors on the mean."""
+ALONG = ("localised_crps", "censored_log_score")
+"""What is scored along them."""
 Cell = tuple[str, str, str]
 """Regime, metric, contender."""
 
@@ -141,8 +143,11 @@ def score(metric: Metric, rows: Rows, forecast: Contender) -> float:
     return float(abs(metric.finish(np.asarray(errors.sum()), np.asarray(bottom))))
 
 
-def replicate(drawn: Draw, h: int) -> dict[Cell, float]:
-    """Score the truth and its distortions, `h` days ahead, in all regimes."""
+def replicate(drawn: Draw, h: int, *, curve: bool = True) -> dict[Cell, float]:
+    """Score the truth and its distortions, `h` days ahead, in all regimes.
+
+    With `curve` the scores of `ALONG` at the factors of `CURVE` too.
+    """
     truth, by_regime = drawn.truth(h), regimes(drawn)
     out = {}
     for name, factors in CONTENDERS.items():
@@ -150,9 +155,13 @@ def replicate(drawn: Draw, h: int) -> dict[Cell, float]:
         for regime, rows in by_regime.items():
             for metric in BOUNDED if regime == "censored" else PLAIN:
                 out[regime, metric, name] = score(METRICS[metric], rows, forecast)
-    rows = by_regime["censored"]
+    if not curve:
+        return out
+    blank = np.empty(0)
     for factor in CURVE:
-        forecast = make(distort(truth, factor, 1.0))
-        for metric in BOUNDED:
-            out["censored", metric, f"mean x {factor:g}"] = score(METRICS[metric], rows, forecast)
+        law = distort(truth, factor, 1.0)
+        forecast = Contender(law, blank, blank, blank, blank)
+        for metric in ALONG:
+            cell = ("censored", metric, f"mean x {factor:g}")
+            out[cell] = score(METRICS[metric], by_regime["censored"], forecast)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from score_models import LEVEL, NEAR, PAIRS, Trained
+from score_words import REGIMES, words
 
 from civstats.plots import score_heatmap
 from civstats.report import Report, format_number, interval_text
@@ -18,8 +19,6 @@ JUDGE = ("crps", "demand")
 
 def trained_models(report: Report, found: Trained, config: dict) -> None:
     """Write the section."""
-    from score_report import REGIMES, words
-
     report.section("Trained models")
     series = found.panel["unique_id"].cat.categories.size
     rate = format_number(float(found.panel["is_censored"].mean()), "percent")
@@ -149,8 +148,6 @@ def agreement(pairs: pd.DataFrame) -> pd.DataFrame:
 
 def conclusion(table: pd.DataFrame) -> str:
     """Say which scores name the same better model as the CRPS of demand, and which the other."""
-    from score_report import REGIMES, words
-
     lines = []
     for horizon, part in table.groupby("horizon", sort=False):
         others = part[part["regime"] != "demand"]

@@ -68,7 +68,7 @@ def run_task(task: Task, config: dict) -> pd.DataFrame:
     )
     frames = []
     for h in config["horizons"]:
-        values = replicate(drawn, h)
+        values = replicate(drawn, h, curve=SETTINGS[name].mechanism == "inventory")
         frame = pd.DataFrame(
             [(*cell, value) for cell, value in values.items()],
             columns=["regime", "metric", "contender", "value"],
@@ -156,7 +156,7 @@ def main(
         str, typer.Option(help=f"Some of {', '.join(SETTINGS)}, comma-separated.")
     ] = ",".join(SETTINGS),
     horizons: Annotated[str, typer.Option(help="Days ahead, comma-separated.")] = "1,28",
-    series: Annotated[int, typer.Option(help="Series of a world.")] = 400,
+    series: Annotated[int, typer.Option(help="Series of a world.")] = 300,
     days: Annotated[int, typer.Option(help="Scored days of a world.")] = 28,
     warm_up: Annotated[int, typer.Option(help="Days before the first cutoff.")] = 120,
     panel_series: Annotated[
@@ -167,7 +167,7 @@ def main(
     windows: Annotated[int, typer.Option(help="Trained models: windows of that length.")] = 3,
     near_days: Annotated[
         int, typer.Option(help="Trained models: days forecast one day ahead.")
-    ] = 56,
+    ] = 28,
     trees: Annotated[int, typer.Option(help="LightGBM: trees; 0: its default.")] = 0,
     sample_rows: Annotated[
         int, typer.Option(help="LocalLevel: days of a department behind what is shared.")

@@ -16,7 +16,7 @@ from civstats.stockouts.simulate import InventoryPolicy, simulate_stockouts
 
 PLENTY = 1e6
 """Units that could be sold on a day without a limit: a shelf that never empties."""
-_CALM, _NODES = 0.2, (3, 9)
+_CALM, _NODES = 0.2, (3, 7)
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ def truth_first(cells: pd.DataFrame, title: str) -> Plot:
     ax.set_xlim(0, WIDTH)
     ax.set_ylim(tall, 0)
     ax.set_axis_off()
-    held = cells.set_index(["regime", "metric", "setting", "h"])
+    keys = zip(cells["regime"], cells["metric"], cells["setting"], cells["h"], strict=True)
+    held = {key: record for key, (_, record) in zip(keys, cells.iterrows(), strict=True)}
     x_of = {
         (s, h): left + i * (between + width * len(horizons)) + j * width
         for i, s in enumerate(settings)
@@ -107,8 +108,8 @@ def truth_first(cells: pd.DataFrame, title: str) -> Plot:
         for metric in (m for r, m in scores if r == regime):
             ax.text(left - 0.1, y + _ROW / 2, _words(metric), size=8.6, ha="right", va="center")
             for key, x in x_of.items():
-                if (regime, metric, *key) in held.index:
-                    _cell(ax, x, y, width, held.loc[(regime, metric, *key)])
+                if (regime, metric, *key) in held:
+                    _cell(ax, x, y, width, held[regime, metric, *key])
             y += _ROW
     bad = cells[cells["verdict"] == NO]
     named = ", ".join(
@@ -241,7 +242,7 @@ def mean_curve(curve: pd.DataFrame, title: str, *, metrics: Sequence[str]) -> Pl
     )  # fmt: skip
     below = curve[curve["excess"] < -1.96 * curve["error"]]
     found = "; ".join(
-        f"{_words(m)}, {s}, {h} day(s) ahead: factors {tick(p['factor'].min())} to {tick(p['factor'].max())}"
+        f"{_words(str(m))}, {s}, {h} day(s) ahead: factors {tick(p['factor'].min())} to {tick(p['factor'].max())}"
         for (m, s, h), p in below.groupby(["metric", "setting", "h"], sort=False)
     )
     return Plot(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,19 @@ def test_the_truth_is_the_law_of_demand(name, h, slack):
         near = [w.truth(1) for w in worlds]
         for a, b in zip(sure, near, strict=True):
             assert np.log(a.mean).std(axis=1).mean() > 3 * np.log(b.mean).std(axis=1).mean()
+
+
+@pytest.mark.parametrize("h", [1, 4])
+def test_the_truth_knows_nothing_after_its_cutoff(h):
+    world = drawn()
+    n_scored = len(world.scored)
+    base = world.truth(h).mean.reshape(12, n_scored, -1)
+    for day, heard in ((world.first - h, True), (world.first - h + 1, False)):
+        level = world.level.copy()
+        level[:, day] += 1.0
+        other = replace(world, level=level).truth(h).mean.reshape(12, n_scored, -1)
+        assert (base[:, 0] != other[:, 0]).all() == heard
+        assert (base[:, 0] != other[:, 0]).any() == heard
 
 
 def test_worlds_without_drift_and_shocks_differ_by_them_alone():
@@ -203,6 +217,30 @@ def test_verdicts(gaps, verdict):
     blind = pairs.set_index("contender")["blind"]
     assert blind.get("dispersion x 2", True)
     assert not blind["mean x 0.85"]
+
+
+def test_pairs_are_counted_by_what_the_score_of_demand_decides():
+    from score_models import FAR, NEAR
+    from score_sections import agreement
+
+    rows = [
+        (NEAR, "crps", "demand", "A", "B", "B"),
+        (NEAR, "crps", "demand", "A", "C", "A"),
+        (NEAR, "crps", "demand", "B", "C", ""),
+        (NEAR, "localised_crps", "censored", "A", "B", "B"),
+        (NEAR, "localised_crps", "censored", "A", "C", ""),
+        (NEAR, "localised_crps", "censored", "B", "C", "B"),
+        (NEAR, "crps", "in_stock", "A", "B", "A"),
+        (NEAR, "crps", "in_stock", "A", "C", "A"),
+        (FAR, "crps", "demand", "A", "B", "A"),
+    ]
+    columns = ["horizon", "metric", "regime", "a", "b", "better"]
+    found = agreement(pd.DataFrame(rows, columns=columns))
+    table = found.set_index(["horizon", "regime", "metric"])[["same", "opposite", "undecided"]]
+    assert table.loc[(NEAR, "demand", "crps")].tolist() == [2, 0, 0]
+    assert table.loc[(NEAR, "censored", "localised_crps")].tolist() == [1, 0, 1]
+    assert table.loc[(NEAR, "in_stock", "crps")].tolist() == [1, 1, 0]
+    assert table.loc[(FAR, "in_stock", "crps")].tolist() == [0, 0, 1]
 
 
 ARGUMENTS = (
