@@ -57,8 +57,9 @@ def logistic_chance(old: pd.DataFrame, kept: np.ndarray, new: pd.DataFrame) -> n
             beta = _newton(x, target, effect[at], beta)
             for _ in range(3):
                 p = _sigmoid(x @ beta + effect[at])
-                up = np.bincount(at, weights=target - p, minlength=len(ids))
-                up -= _SERIES_RIDGE * effect
+                up = (
+                    np.bincount(at, weights=target - p, minlength=len(ids)) - _SERIES_RIDGE * effect
+                )
                 down = np.bincount(at, weights=p * (1 - p), minlength=len(ids)) + _SERIES_RIDGE
                 effect = effect + np.clip(up / down, -1, 1)
         return np.maximum(_sigmoid(x1 @ beta + effect[at_new]), LEAST)

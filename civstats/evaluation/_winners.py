@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pandas as pd
 
@@ -68,7 +70,7 @@ def _family(pairs: pd.DataFrame) -> pd.DataFrame:
     lists: dict[str, tuple[list[str], list[str], list[str]]] = {}
     for row in pairs.itertuples(index=False):
         for name, score in ((str(row.a), row.value_a), (str(row.b), row.value_b)):
-            value[name] = float(score)
+            value[name] = float(cast(float, score))
             lists.setdefault(name, ([], [], []))
         a, b, better = str(row.a), str(row.b), str(row.better)
         if better in (a, b):
@@ -96,8 +98,8 @@ def _family(pairs: pd.DataFrame) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows)
-    over = np.array([len(lists[name][0]) for name in frame["name"]])
-    return frame.iloc[np.lexsort((-over, ~frame["not_beaten"]))]
+    beats = np.array([len(lists[name][0]) for name in frame["name"]])
+    return frame.iloc[np.lexsort((-beats, ~frame["not_beaten"]))]
 
 
 def _sentence(name: str, over: list[str], under: list[str], undecided: list[str]) -> str:
