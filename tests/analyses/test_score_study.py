@@ -216,6 +216,7 @@ def test_verdicts(gaps, verdict):
     assert cell["mean_only"]
     blind = pairs.set_index("contender")["blind"]
     assert blind.get("dispersion x 2", True)
+    assert (pairs.loc[pairs["blind"], "share"] == 0).all()
     assert not blind["mean x 0.85"]
 
 
