@@ -25,6 +25,7 @@ from civstats.schema import (
 
 MULTIPLES = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 """Thresholds tried, in forecast means."""
+_CLOSE = 0.95
 
 Threshold = float | str | Callable[[pd.DataFrame], np.ndarray]
 
@@ -129,7 +130,7 @@ class Bounder:
     def _highest(
         self, threshold: str, centres: list[np.ndarray], rows: list[np.ndarray], p: float
     ) -> float:
-        """The multiple with the highest bounds on the training rows, which are not calibrated on."""
+        """The multiple for high bounds on the training rows, which are not calibrated on."""
         if threshold != "auto":
             raise CivstatsError(
                 f"threshold must be a number, 'auto' or a function, but got {threshold!r}"
@@ -139,7 +140,8 @@ class Bounder:
         for k in MULTIPLES if len(rows[0]) else ():
             found = self._lower(centres, *self._selection(k), p, train, train)
             height[k] = float(np.maximum(found, 0).mean())
-        return max(height, key=lambda k: height[k])
+        # The least of those that come close: the higher the threshold, the more hangs on the weights.
+        return min(k for k in height if height[k] >= _CLOSE * max(height.values()))
 
     def _lower(
         self,

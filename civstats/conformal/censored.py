@@ -89,8 +89,8 @@ def censored_conformal(
     level, names, score, scale, test, calibration, by, integer, tag
         As for :func:`civstats.conformal.split_conformal`.
     threshold : float, "auto" or callable
-        A multiple of the forecast mean, rounded up to a unit; the one of `MULTIPLES` with the
-        highest bound on the training rows; or a function of the rows (``unique_id, ds, cutoff,
+        A multiple of the forecast mean, rounded up to a unit; the least of `MULTIPLES` whose bounds on
+        the training rows come within 5 % of the highest, for each group; or a function of the rows (``unique_id, ds, cutoff,
         ahead`` and forecasts) that returns units.
     chance : callable
         :func:`logistic_chance`, :func:`series_chance`, :func:`constant_chance` or your own.
@@ -131,7 +131,7 @@ def censored_conformal(
     >>> rows = rows.assign(**{"M_censor": 20.0, "M_censor-lo-80": 12.0, "M_censor-hi-80": 26.0})
     >>> found = censored_conformal(rows, panel, level=[80])
     >>> found.frame.iloc[0, 3:].astype(float).tolist()
-    [20.0, 14.0, 26.0]
+    [20.0, 15.0, 26.0]
     """
     levels = check_level(level)
     if score not in SCORES:
