@@ -34,9 +34,10 @@ def results_section(report: Report, results: Results) -> None:
 _EXPECTED = {
     "truth": "A perfect forecast is not unbiased on sales: its row holds the bias that the true mean "
     "demand shows on the same days.",
-    "model": "A perfect forecast is not unbiased on sales. “Of it expected” is the bias that selection "
-    "alone would make if the model were right, from its own joint draws of demand and stock: what the "
-    "bias is beyond that is the model's error.",
+    "model": "A perfect forecast is not unbiased on sales. “Expected” is the bias there if the model were "
+    "right, from its own joint draws of demand and stock: on in-stock days it is all selection, and what "
+    "the bias is beyond it is error. It inherits the model's own faults; one that is too wide overstates "
+    "it.",
     "": "A perfect forecast of demand need not be unbiased on sales: where high demand causes the "
     "stockout, in-stock days are low-demand days, and it looks too high on them.",
 }
@@ -93,14 +94,23 @@ def _bounds(report: Report, results: Results) -> None:
     found = results.one_step
     report.subsection("Scores that use stockout days for their bound")
     far = results.scores[results.scores["regime"] == "censored"]
-    ahead = f"{results.backtest.h} days ahead"
-    if len(far) and far["value"].isna().all():
-        report.text(
+    ahead = f"forecasts of {results.backtest.h} days"
+    if len(far):
+        text = (
             "A stockout day says that demand was at least what was sold, and a score can use just that. "
-            f"It is proper only where the stock is independent of demand given what was known: {ahead} it "
-            "is not, as what is on the shelf then follows demand after the cutoff, and a forecast that is "
-            "too low can win. So these scores are taken one day ahead."
+            "It is proper only where the stock is independent of demand given what was known. "
         )
+        if far["value"].isna().all():
+            text += (
+                f"For {ahead} that need not be so: what is on the shelf then may follow demand after the "
+                "cutoff, and a forecast that is too low can win. So these scores are taken one day ahead."
+            )
+        else:
+            text += (
+                "Here stockouts come at random, so it holds at any horizon: the scores of "
+                f"{ahead} are in [@score-heatmap] and [scores.csv](scores.csv), those of one day below."
+            )
+        report.text(text)
     if found.skipped:
         report.text(f"**One day ahead, these scores are left out.** {found.skipped}")
         return
@@ -115,7 +125,7 @@ def _bounds(report: Report, results: Results) -> None:
         bound_table(found.scores),
         "One day ahead: scores in which a stockout day counts as a bound of demand (the smaller the "
         "better), with 95 % intervals"
-        + (", beside the CRPS and the bias against true demand." if truth else "."),
+        + (", beside CRPS and bias against true demand." if truth else "."),
         max_rows=60,
         name="bounds",
         full="scores_one_step.csv",
@@ -157,7 +167,10 @@ def _coverage(report: Report, results: Results) -> None:
     )
     report.table(
         coverage_table(scores),
-        "Coverage: nominal, what the model expects of its own intervals, and observed.",
+        "Coverage: nominal, what the model itself expects of its intervals (counts are discrete), and "
+        "observed, of demand with 95 % intervals."
+        if told
+        else "Coverage: nominal and observed.",
         max_rows=100,
         name="intervals",
         full="scores.csv",

@@ -65,7 +65,12 @@ def why(note: object) -> str:
     return str(note).split(":")[0] or "undefined"
 
 
-def cell(record: pd.Series | None, write: Callable[[float], str], *, interval: bool = False) -> str:
+def cell(
+    record: pd.Series | None,
+    write: Callable[[float], str],
+    *,
+    ends: Callable[[float], str] | None = None,
+) -> str:
     """Write a score: a reason in its place where it cannot be had, in doubt where not identified."""
     if record is None:
         return "–"
@@ -76,10 +81,11 @@ def cell(record: pd.Series | None, write: Callable[[float], str], *, interval: b
         return "∞"
     if not record["identified"]:
         return f"({write(value)})\u00a0†"
-    if not interval or np.isnan(lo) or np.isnan(hi):
+    if ends is None or np.isnan(lo) or np.isnan(hi):
         return write(value)
-    low = write(lo).removesuffix("\u00a0%")
-    return f"{write(value)} ({low} to\u00a0{write(hi)})"
+    # What the score is measured in need not be said three times.
+    low, high = (ends(x).removesuffix("\u00a0%") for x in (lo, hi))
+    return f"{write(value)} ({low}\u00a0to\u00a0{high})"
 
 
 def doubts(scores: pd.DataFrame) -> list[str]:
@@ -115,12 +121,20 @@ def _signed(value: float) -> str:
     return percent(value)
 
 
+def _signed_end(value: float) -> str:
+    return percent(value, 0)
+
+
 def _plain(value: float) -> str:
     return percent(value, sign="")
 
 
+def _plain_end(value: float) -> str:
+    return percent(value, 0, sign="")
+
+
 def _three(value: float) -> str:
-    return f"{value:.3f}"
+    return f"{value:.3f}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def bias_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -134,10 +148,10 @@ def bias_table(scores: pd.DataFrame) -> pd.DataFrame:
             rows.append({"model": "a perfect forecast", "treatment": "—"} | perfect)
         row = {"model": model, "treatment": treatment}
         for regime, b in bias.items():
-            row[_WORDS[regime]] = cell(b, _signed, interval=True)
+            row[_WORDS[regime]] = cell(b, _signed, ends=_signed_end)
             if source == "model" and regime != "demand":
                 known = np.isfinite(b["expected"])
-                row[f"of it expected, {_WORDS[regime]}"] = percent(b["expected"]) if known else "–"
+                row[f"expected {_WORDS[regime]}"] = percent(b["expected"]) if known else "–"
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -173,11 +187,11 @@ def coverage_table(scores: pd.DataFrame) -> pd.DataFrame:
             truth = found["demand"]
             if truth is not None:
                 known = np.isfinite(truth["expected"])
-                row["the model expects"] = _plain(truth["expected"]) if known else "–"
-                row["observed of demand"] = cell(truth, _plain, interval=True)
+                row["expected"] = _plain(truth["expected"]) if known else "–"
+                row["of demand"] = cell(truth, _plain, ends=_plain_end)
             for regime in ("all_days", "in_stock"):
                 if found[regime] is not None:
-                    row[f"of sales, {_WORDS[regime]}"] = cell(found[regime], _plain)
+                    row[f"of sales {_WORDS[regime]}"] = cell(found[regime], _plain)
             rows.append(row)
     return pd.DataFrame(rows)
 
@@ -191,15 +205,15 @@ def bound_table(scores: pd.DataFrame) -> pd.DataFrame:
         row = {"model": model, "treatment": treatment}
         for head, metric in (
             ("localised CRPS", "localised_crps"),
-            ("censored log score", "censored_log_score"),
+            ("log score", "censored_log_score"),
         ):
-            row[head] = cell(_record(part, "censored", metric), _three, interval=True)
+            row[head] = cell(_record(part, "censored", metric), _three, ends=_three)
         for level in levels[:1]:
             pinball = _record(part, "censored", "censored_pinball", level)
-            row[f"censored pinball, {level:g}\u00a0%"] = cell(pinball, _three, interval=True)
+            row[f"pinball {level:g}\u00a0%"] = cell(pinball, _three, ends=_three)
         if truth:
-            row["CRPS, true demand"] = cell(_record(part, "demand", "crps"), _three, interval=True)
-            row["bias, true demand"] = cell(_record(part, "demand", "bias"), _signed)
+            row["CRPS of demand"] = cell(_record(part, "demand", "crps"), _three, ends=_three)
+            row["bias"] = cell(_record(part, "demand", "bias"), _signed)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -550,7 +550,7 @@ def test_without_truth_the_dumbbell_joins_all_days_and_in_stock_and_names_select
         in words
     )
     assert "+10 %" in plot.alt
-    assert "expected if the model is right" in words
+    assert "if the model is right" in words
     assert "a perfect forecast" not in words
     caption = plots.naive_evaluation_caption(frame)
     assert (
@@ -559,6 +559,7 @@ def test_without_truth_the_dumbbell_joins_all_days_and_in_stock_and_names_select
     assert "ticks the bias to be expected of a model that is right" in caption
     assert "A perfect forecast of demand would show" not in caption
     assert_legible(plot)
+    assert_legible(plots.naive_evaluation(frame))
 
 
 def test_with_truth_the_dumbbell_joins_all_days_and_demand():

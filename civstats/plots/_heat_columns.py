@@ -120,11 +120,11 @@ def headline(columns: list[Column], keys: list[tuple[str, str]]) -> str:
         return "Scores by regime and metric" if len(keys) > 1 else f"Scores of {' '.join(keys[0])}"
     against = "true demand" if other == "demand" else "in-stock days"
     apart = [head for head, (a, b) in pairs.items() if a != b]
-    lowest = f"the lowest score on all days' sales and the lowest on {against} are"
+    lead = "the forecast that scores lowest on all days' sales is"
     if not apart:
-        return f"By every score that both have, {lowest} the same forecast's"
+        return f"By every score they share, {lead} lowest on {against} too"
     which = " and ".join(apart) if len(apart) < 3 else ", ".join(apart)
-    return f"By {which}, {lowest} of different forecasts"
+    return f"By {which}, {lead} not the lowest on {against}"
 
 
 def in_words(columns: list[Column], title: str) -> str:

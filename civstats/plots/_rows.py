@@ -62,12 +62,15 @@ def row_chart(
     hollow = any(
         (~p.scores["identified"].astype(bool) & p.scores["value"].notna()).any() for p in panels
     )
-    top, bottom = head + 0.32 + 0.36 + (0.2 if hollow else 0), 0.55
-    figure = canvas(top + at + bottom)
-    heading(figure, title, subtitle)
     regimes = [r for r in REGIMES if any((p.scores["regime"] == r).any() for p in panels)]
     expected = tick if any(p.scores["expected"].notna().any() for p in panels) else ""
-    _key(figure, head, regimes, expected, any(p.ring for p in panels) and len(keys) > 1, hollow)
+    ring = any(p.ring for p in panels) and len(keys) > 1
+    entries = _entries(regimes, expected, ring, hollow)
+    lines = max((line for _, line in _places(entries)), default=0)
+    top, bottom = head + 0.32 + 0.36 + 0.2 * lines, 0.55
+    figure = canvas(top + at + bottom)
+    heading(figure, title, subtitle)
+    _key(figure, head, entries)
 
     gutter, column = 0.3, COLUMN
     # Room for half of a tick label at the right end, where no printed scores stand.
@@ -136,15 +139,13 @@ def _bands(
         )
 
 
-def _key(
-    figure: Figure, head: float, regimes: list[str], expected: str, ring: bool, hollow: bool
-) -> None:
-    """Write the key on one line under the heading, marker and words side by side."""
-    from matplotlib.lines import Line2D
+_Entry = tuple[dict[str, Any], str, str]
+_LEAD = "scored against"
 
-    w, h = figure.get_size_inches()
-    x, y = MARGIN, 1 - (head + 0.14) / h
-    entries: list[tuple[dict[str, Any], str, str]] = [
+
+def _entries(regimes: list[str], expected: str, ring: bool, hollow: bool) -> list[_Entry]:
+    """What the key explains: marker, words, colour."""
+    entries: list[_Entry] = [
         (
             {"marker": REGIME_MARKER[r], "ms": 6, "color": REGIME_COLOUR[r]},
             REGIME_LABEL[r],
@@ -160,12 +161,28 @@ def _key(
     if hollow:
         style = {"marker": "o", "ms": 6, "mfc": "white", "mew": 1.2, "color": MUTED}
         entries.append((style, "hollow: not identified", MUTED))
-    lead = "scored against"
-    figure.text(x / w, y, lead, size=9, color=MUTED, va="center")
-    x += text_width(lead, 9) + 0.2
-    for style, words, colour in entries:
-        if x + 0.12 + text_width(words, 9) > w:
-            x, y = MARGIN + 0.1, y - 0.2 / h
+    return entries
+
+
+def _places(entries: list[_Entry]) -> list[tuple[float, int]]:
+    """Where each entry of the key stands: inches from the left, and its line."""
+    x, line, out = MARGIN + text_width(_LEAD, 9) + 0.2, 0, []
+    for _, words, _ in entries:
+        if x + 0.12 + text_width(words, 9) > WIDTH:
+            x, line = MARGIN + 0.1, line + 1
+        out.append((x, line))
+        x += 0.12 + text_width(words, 9) + 0.28
+    return out
+
+
+def _key(figure: Figure, head: float, entries: list[_Entry]) -> None:
+    """Write the key under the heading, marker and words side by side."""
+    from matplotlib.lines import Line2D
+
+    w, h = figure.get_size_inches()
+    top = 1 - (head + 0.14) / h
+    figure.text(MARGIN / w, top, _LEAD, size=9, color=MUTED, va="center")
+    for (style, words, colour), (x, line) in zip(entries, _places(entries), strict=True):
+        y = top - 0.2 * line / h
         figure.add_artist(Line2D([x / w], [y], linestyle="none", **style))
         figure.text((x + 0.12) / w, y, words, size=9, color=colour, va="center")
-        x += 0.12 + text_width(words, 9) + 0.28

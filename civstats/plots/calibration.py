@@ -65,7 +65,7 @@ def calibration_plot(curve: pd.DataFrame, *, what: str = "") -> Plot:
         f"nominal level: above 0 the intervals are too wide, below too narrow.{bands}"
     )
     top = heading_height(title, subtitle) + 0.5
-    grid = Grid(len(models), min(len(models), 4), 2.0 if len(models) <= 4 else 1.5, 0.7, 4.1)
+    grid = Grid(len(models), min(len(models), 4), 2.0 if len(models) <= 4 else 1.5, 0.7, 5.4)
     figure = canvas(top + grid.tall)
     heading(figure, title, subtitle)
     treatment_key(figure, top - 0.36, treatments)

@@ -67,7 +67,5 @@ def naive_evaluation(scores: pd.DataFrame, metric: str = "rmse") -> Plot:
     title, subtitle = headline(found), medians(found)
     rows = panels[0].scores.groupby(["model", "treatment"]).ngroups
     alt = f"Dot plot of {rows} model and treatment rows. {title}. {subtitle}"
-    tick = (
-        "a perfect forecast" if known_truth(panels[0].scores) else "expected if the model is right"
-    )
+    tick = "a perfect forecast" if known_truth(panels[0].scores) else "if the model is right"
     return Plot(row_chart(panels, title, subtitle, tick=tick), alt)

@@ -70,7 +70,8 @@ def pit_plot(
         f"{what + '. ' if what else ''}Share of days in each tenth of the forecast's distribution, "
         "over what a calibrated forecast shows (the line at 1)"
         + ("; bars are bootstrap intervals" if bars else "")
-        + ". Heaped at the right: forecasts too low; at the left: too high; at both ends: too narrow."
+        + ". Heaped at the right: forecasts too low; at the left: too high; at both "
+        "ends: too narrow; in the middle: too wide."
     ).replace("each tenth", _share_of(histogram))
     top = heading_height(title, subtitle) + 0.34
     # A row per model where treatments are compared, else as many panels as fit.
