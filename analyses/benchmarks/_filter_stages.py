@@ -122,11 +122,23 @@ def warm_up(threads: int) -> None:
     recover(panel, DemandFilter(rounds=1, n_jobs=threads).fit(panel), n_jobs=threads)
 
 
-def lay_out(folder: Path) -> Observations:
-    """Return the panel's days for the passes, with a day of week of the offsets."""
-    panel = read(folder, [ID, DS, Y, CENSORED])
-    weekday = panel[DS].dt.dayofweek.to_numpy()
-    return observations(panel, "censor", WEEKLY[weekday])
+def layout(folder: Path, config: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Lay the panel out for the passes, with offsets by day of week, and write that too."""
+    found: dict[str, Any] = {}
+    with stage(found, "read", say):
+        panel = read(folder, [ID, DS, Y, CENSORED])
+    with stage(found, "observations", say):
+        obs = observations(panel, "censor", WEEKLY[panel[DS].dt.dayofweek.to_numpy()])
+    names = obs.ids.to_numpy(dtype=str)
+    arrays = {n: getattr(obs, n) for n in ("starts", "ends", "y", "kind", "status", "offset")}
+    np.savez(folder / "days.npz", ids=names, **arrays)
+    return found | {"process_gb": highest_gb()}
+
+
+def laid_out(folder: Path) -> Observations:
+    """Read what `layout` wrote."""
+    with np.load(folder / "days.npz") as days:
+        return Observations(**{n: pd.Index(days[n]) if n == "ids" else days[n] for n in days})
 
 
 def passes(folder: Path, config: dict[str, Any], say: Say) -> dict[str, Any]:
@@ -134,8 +146,7 @@ def passes(folder: Path, config: dict[str, Any], say: Say) -> dict[str, Any]:
     threads = config["threads"]
     warm_up(threads)
     found: dict[str, Any] = {"threads": threads}
-    with stage(found, "layout", say):
-        obs = lay_out(folder)
+    obs = laid_out(folder)
     with stage(found, "grid", say):
         grid = build_grid(obs, GIVEN)
     found["grid_points"] = round(float(np.average(grid.size, weights=obs.lengths)), 1)
@@ -171,7 +182,7 @@ def scale(folder: Path, config: dict[str, Any], say: Say) -> dict[str, Any]:
     """Time both passes over more and more series of the same mean length."""
     threads = config["threads"]
     warm_up(threads)
-    everything = lay_out(folder)
+    everything = laid_out(folder)
     # Evenly spaced among the series ordered by length: every number has the lengths of the whole.
     order = np.argsort(everything.lengths, kind="stable")
     n_all = everything.n_series
@@ -198,4 +209,4 @@ def scale(folder: Path, config: dict[str, Any], say: Say) -> dict[str, Any]:
     return found
 
 
-STAGES = {"prepare": prepare, "passes": passes, "fit": fit, "scale": scale}
+STAGES = {"prepare": prepare, "layout": layout, "passes": passes, "fit": fit, "scale": scale}
