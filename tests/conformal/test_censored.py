@@ -270,3 +270,51 @@ def test_too_few_cutoffs_are_refused(inventory):
     few = forecasts[forecasts["cutoff"].isin(last_cutoffs(forecasts, 2))]
     with pytest.raises(ForecastError, match=r"no cutoff is left for training: .* 3 or more"):
         censored_conformal(few, panel)
+
+
+def test_fast_movers_keep_the_promise_too():
+    panel = shop_world("random", n_series=60, n_days=140)
+    forecasts = one_day_ahead(panel, days=100)
+    share = {}
+    for by in ("size", None):
+        found = censored_conformal(
+            forecasts, panel, level=80, test=last_cutoffs(forecasts, 30), by=by, score="residual",
+            unknown_stock="plenty",
+        )  # fmt: skip
+        frame = found.frame[found.frame[NAME] > 10].reset_index(drop=True)
+        share[by] = (demand_of(frame, panel) >= frame[LO]).mean()
+        assert found.details["n"].sum() == 60 * 35
+    assert share["size"] > 0.86
+    assert share[None] < share["size"] - 0.05
+
+
+def test_what_is_known_of_stock_at_the_cutoff():
+    from civstats.conformal import chance_features
+    from civstats.schema import validate_panel
+
+    days = pd.date_range("2024-01-01", periods=40)
+    out = np.zeros((2, 40), dtype=bool)
+    out[0, [9, 10, 30]] = True
+    out[1, :8] = True
+    panel = validate_panel(
+        pd.DataFrame(
+            {
+                "unique_id": np.repeat(["a", "b"], 40), "ds": np.tile(days, 2), "y": 0.0,
+                "is_censored": out.ravel(), "price": np.r_[np.full(40, 2.0), np.arange(1, 41)],
+                "event_name_1": np.where(np.arange(80) % 40 == 31, "Feast", "none"),
+            }
+        )
+    )  # fmt: skip
+    rows = pd.DataFrame(
+        {
+            "unique_id": pd.Categorical(["a", "a", "b", "b"]), "ds": days[[31, 12, 9, 32]],
+            "cutoff": days[[30, 10, 8, 30]], "ahead": [1, 2, 1, 2],
+        }
+    )  # fmt: skip
+    x = chance_features(rows, panel, np.arange(4.0), np.ones(4))
+    # The cutoff's own day counts, the day after it does not; two days ahead it says half as much.
+    assert x["out_before"].tolist() == [1, 0.5, 0, 0]
+    np.testing.assert_allclose(x["out_share"], [3 / 28, 2 / 11, 8 / 9, 5 / 28])
+    assert x["weekday"].tolist() == rows["ds"].dt.dayofweek.tolist()
+    assert x["event"].tolist() == [1, 0, 0, 0]
+    np.testing.assert_allclose(x["price"], [0, 0, np.log(10 / 20.5), np.log(33 / 20.5)])
