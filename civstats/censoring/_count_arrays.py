@@ -179,8 +179,10 @@ def log_alpha_derivatives(
 
 def over_arrays(kernel: Callable[..., None], n_out: int, *inputs: object) -> tuple[np.ndarray, ...]:
     """Run a kernel over broadcast inputs; return `n_out` arrays of the broadcast shape."""
-    arrays = np.broadcast_arrays(*[np.asarray(a) for a in inputs])
-    shape = arrays[0].shape
+    given = [np.asarray(a) for a in inputs]
+    shape = np.broadcast_shapes(*(a.shape for a in given))
+    # Views that numpy broadcasts carry a flag that warns when numba looks at it: those are copied.
+    arrays = [a if a.shape == shape else np.array(np.broadcast_to(a, shape)) for a in given]
     flat = [
         np.ascontiguousarray(a, dtype=bool if a.dtype == bool else np.float64).reshape(-1)
         for a in arrays
