@@ -147,7 +147,7 @@ def _row(
     return {
         "model": model, "treatment": "ignore", "regime": "zero_days", "metric": metric,
         "level": 100 * rate, "cutoff": pd.NaT, "value": value, "lo": lo, "hi": hi,
-        "n": len(pool.out), "expected": expected, "identified": bool(np.isfinite(value)),
+        "n": len(pool.out), "expected": expected, "identified": bool(np.isfinite(value)), "note": "",
     }  # fmt: skip
 
 

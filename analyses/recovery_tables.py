@@ -89,6 +89,7 @@ def score_frame(results: Results) -> pd.DataFrame:
                     *(mechanism, rate, trained_on, model, treatment, regime, metric, level),
                     *(pd.NaT, value.value, value.lo, value.hi, int(n[0])),
                     *(expected, value.identified),
+                    "" if value.identified else "undefined: nothing to divide by",
                 )
             )
     return pd.DataFrame(records, columns=["mechanism", "rate", "trained_on", *SCORES])
