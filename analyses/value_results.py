@@ -52,10 +52,13 @@ def _bias(report: Report, results: Results) -> None:
     known = bool((scores["regime"] == "demand").any())
     bias = scores[scores["metric"] == "bias"]
     note = _EXPECTED[expected_by(scores)]
+    table = bias_table(scores)
     report.table(
-        bias_table(scores),
+        table,
         "Bias of the mean forecast, (forecast − outcome) / outcome, pooled over windows, with 95 % "
         "intervals" + (": the same forecasts judged three ways." if known else "."),
+        # Each stands right of the bias it belongs to.
+        labels={c: "expected" for c in table.columns if c.startswith("expected")},
         max_rows=60,
         name="bias",
         note=" ".join([note, *doubts(bias)]),

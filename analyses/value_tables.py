@@ -148,7 +148,9 @@ def bias_table(scores: pd.DataFrame) -> pd.DataFrame:
             rows.append({"model": "a perfect forecast", "treatment": "—"} | perfect)
         row = {"model": model, "treatment": treatment}
         for regime, b in bias.items():
-            row[_WORDS[regime]] = cell(b, _signed, ends=_signed_end)
+            # Five columns with intervals do not fit the page; that of all days' sales matters least.
+            bare = source == "model" and regime == "all_days"
+            row[_WORDS[regime]] = cell(b, _signed, ends=None if bare else _signed_end)
             if source == "model" and regime != "demand":
                 known = np.isfinite(b["expected"])
                 row[f"expected {_WORDS[regime]}"] = percent(b["expected"]) if known else "–"
@@ -210,7 +212,7 @@ def bound_table(scores: pd.DataFrame) -> pd.DataFrame:
             row[head] = cell(_record(part, "censored", metric), _three, ends=_three)
         for level in levels[:1]:
             pinball = _record(part, "censored", "censored_pinball", level)
-            row[f"pinball {level:g}\u00a0%"] = cell(pinball, _three, ends=_three)
+            row[f"pinball {level:g}\u00a0%"] = cell(pinball, _three)
         if truth:
             row["CRPS of demand"] = cell(_record(part, "demand", "crps"), _three, ends=_three)
             row["bias"] = cell(_record(part, "demand", "bias"), _signed)

@@ -178,7 +178,7 @@ def assert_bias_is_set_against_selection(scores, out):
         assert bias.at[(treatment, "all_days"), "expected"] > 0.02
         shown = f"{100 * bias.at[(treatment, 'all_days'), 'expected']:+.1f} %"
         assert f"| {shown} |" in text
-    assert "expected in stock" in text
+    assert "| all days | expected | in stock | expected |" in text
     assert "a perfect forecast |" not in text
     # The file has no stock on in-stock days: those scores are not to be had, and say so.
     near = pd.read_csv(out / "scores_one_step.csv")
