@@ -76,7 +76,9 @@ def _refuse_huge(grid: Grid) -> None:
         raise CivstatsError(
             f"the level of {int(huge.sum())} series asks for more than {MOST} grid points, first "
             f"series {i} with {int(grid.size[i])} of {grid.spacing[i]:.3g}: give prior_sd, level_sd "
-            "or dispersion values nearer to each other, or a grid of your own"
+            "or dispersion values nearer to each other, or a grid of your own; in a fitted filter, series of "
+            "means thousands of times apart that share a group (dept_id) do this: give them groups of "
+            "their own, or fit them apart"
         )
 
 

@@ -31,6 +31,7 @@ def group_series(panel: pd.DataFrame, columns: Sequence[str]) -> Groups:
     present = [c for c in columns if c in panel.columns]
     if not present:
         return Groups(["all series"], np.zeros(len(index.ids), dtype=int))
-    labels = panel[present].iloc[index.starts].astype(str).agg(" ".join, axis=1)
+    labels = panel[present].iloc[index.starts].astype(str).agg(" / ".join, axis=1)
     codes, names = pd.factorize(labels, sort=True)
-    return Groups([str(n) for n in names], codes)
+    # "all" is the name of the whole among the estimates.
+    return Groups([str(n) if n != "all" else "all (group)" for n in names], codes)

@@ -144,6 +144,13 @@ class DemandFilter:
         self.group = (group,) if isinstance(group, str) else tuple(group)
         self.offsets = _offsets(offsets)
         self.harmonics, self.individual = harmonics, individual
+        for name, value, least in (
+            ("sample_rows", sample_rows, 1),
+            ("rounds", rounds, 1),
+            ("harmonics", harmonics, 0),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise CivstatsError(f"{name} must be a whole number >= {least}, but got {value!r}")
         self.sample_rows, self.rounds = sample_rows, rounds
         self.n_jobs, self.seed = n_jobs, seed
 

@@ -21,6 +21,7 @@ from civstats.demand_filter.model import DemandFilter, Groups
 from civstats.demand_filter.offsets import OffsetCoefficients
 from civstats.demand_filter.parameters import FilterParameters
 from civstats.demand_filter.passes import filter_levels
+from civstats.demand_filter.series_means import SeriesMeans
 from civstats.demand_filter.state import State
 from civstats.schema import (
     DS,
@@ -37,14 +38,16 @@ from civstats.schema import (
 
 _FORMAT = 1
 _ARGUMENTS = (
-    "treatment", "family", "hidden", "trust_unflagged", "damped", "group", "offsets", "harmonics",
-    "individual", "sample_rows", "rounds", "seed",
+    "treatment", "family", "hidden", "trust_unflagged", "flags_apart", "damped", "group", "offsets",
+    "harmonics", "individual", "sample_rows", "rounds", "seed",
 )  # fmt: skip
 _FITTED = (
     "parameters_", "coefficients_", "design_", "groups_", "estimates_", "heterogeneity_", "ids_",
+    "means_",
 )  # fmt: skip
 _CLASSES = (
     OffsetDesign, OffsetCoefficients, KeptRegression, Groups, FilterParameters, Estimate, Heterogeneity, State, Grid,
+    SeriesMeans,
 )  # fmt: skip
 
 
@@ -202,6 +205,7 @@ def update(before: Posterior, new_days: pd.DataFrame, *, n_jobs: int | None = No
             f"{index.ids[i]}: its next day is {pd.Timestamp(due[i]).date()}, but the new days "
             f"start on {pd.Timestamp(first[i]).date()}"
         )
+    _refuse_gaps(new_days, before.freq)
     obs = before.model.observations(new_days)
     params = before.model.parameters_of(obs.ids)
     some = before.state.take(at)
@@ -246,6 +250,23 @@ def _next(last: np.ndarray, freq: str) -> np.ndarray:
     offset = pd.tseries.frequencies.to_offset(freq)
     later = np.array([(pd.Timestamp(d) + offset).to_datetime64() for d in unique])
     return later.astype("datetime64[ns]")[codes]
+
+
+def _refuse_gaps(new_days: pd.DataFrame, freq: str) -> None:
+    """Raise where a series' new days are not one period apart."""
+    days = new_days[DS].to_numpy().astype("datetime64[ns]")
+    index = series_index(new_days)
+    inner = np.ones(len(days), dtype=bool)
+    inner[index.starts] = False
+    rows = np.flatnonzero(inner)
+    wrong = rows[_next(days[rows - 1], freq) != days[rows]] if len(rows) else rows
+    if len(wrong):
+        i = int(wrong[0])
+        raise CivstatsError(
+            f"{len(wrong)} new day(s) do not follow the one before, first {new_days[ID].iloc[i]} on "
+            f"{pd.Timestamp(days[i]).date()} after {pd.Timestamp(days[i - 1]).date()}: hand in every "
+            "period, in order (validate_panel says what is missing)"
+        )
 
 
 def _replaced(state: State, at: np.ndarray, some: State) -> State:

@@ -75,8 +75,8 @@ def censored_pinball(
 
     Examples
     --------
-    >>> censored_pinball([3.0], [9.0], [3.0], 0.9)
-    array([0.])
+    >>> censored_pinball([3.0], [2.0], [3.0], 0.9)
+    array([0.9])
     """
     cut = np.minimum(np.asarray(quantile, dtype=float), np.asarray(stock, dtype=float))
     return pinball(y, cut, probability)

@@ -240,6 +240,7 @@ def _place(
     if forecast.marginal is not None:
         ids, ds = (forecast.marginal[c].unique() for c in (ID, DS))
         found = components(forecast.marginal, len(ids) * len(ds), forecast.name)
+        _refuse_disorder(forecast.marginal, len(ids), len(ds), forecast.name)
     elif forecast.paths is not None:
         ids, ds = (forecast.paths[c].to_numpy() for c in (ID, DS))
         values = forecast.paths.to_numpy()
@@ -254,6 +255,18 @@ def _place(
     t = pd.DatetimeIndex(ds).get_indexer(aligned.days)[aligned.column_day[aligned.column[mine]]]
     held = (i >= 0) & (t >= 0)
     return mine[held], (i * len(ds) + t)[held], found
+
+
+def _refuse_disorder(marginal: pd.DataFrame, n_ids: int, n_days: int, name: str) -> None:
+    """Raise where marginals are not a full table sorted by series, then day."""
+    k = len(marginal) // max(n_ids * n_days, 1)
+    i = pd.factorize(marginal[ID])[0].reshape(n_ids, n_days * k)
+    t = pd.factorize(marginal[DS])[0].reshape(n_ids, n_days, k)
+    if (i != np.arange(n_ids)[:, None]).any() or (t != np.arange(n_days)[:, None]).any():
+        raise ForecastError(
+            f"{name}: the marginals are not sorted by series, then day, with the same days for every "
+            "series; sort them"
+        )
 
 
 def components(
@@ -284,6 +297,13 @@ def components(
             f"row(s) for {n_rows} series and day(s); expected one negbin row each, or as many with "
             "a weight"
         )
+    if {ID, DS} <= set(marginal.columns) and k > 1:
+        keys = [pd.factorize(marginal[c])[0].reshape(n_rows, k) for c in (ID, DS)]
+        if any((x != x[:, :1]).any() for x in keys):
+            raise ForecastError(
+                f"{name}: the components of a day's mixture must be rows next to each other; sort the "
+                "marginals by series, day and component"
+            )
     mean, size = (
         marginal[c].to_numpy(dtype=float).reshape(n_rows, k) for c in ("mean", "dispersion")
     )
@@ -297,4 +317,4 @@ def components(
             f"{name}: {int(bad.any(axis=1).sum())} row(s) of the marginals with a mean, dispersion "
             "or weight out of range, or weights that do not add up to 1"
         )
-    return weight, mean, size
+    return weight / weight.sum(axis=1, keepdims=True), mean, size

@@ -98,7 +98,11 @@ class Scorer:
         ahead = self.aligned.days[self.aligned.column_day]
         gap = np.asarray(ahead - self.aligned.cutoffs[self.aligned.column_cutoff])
         periods = np.diff(np.unique(panel[DS].to_numpy()))
-        return bool(len(periods) and (gap <= periods.min()).all())
+        if not len(periods):
+            return False
+        # Months and quarters differ in length.
+        period = periods.min() if periods.min() < np.timedelta64(28, "D") else periods.max()
+        return bool((gap <= period).all())
 
     def _load(self, name: str) -> None:
         """Make a model the current one: what is read of it is kept until the next."""

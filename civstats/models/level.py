@@ -194,7 +194,9 @@ class LocalLevel(Forecaster):
         index = series_index(panel)
         self._last = pd.Series(panel[DS].to_numpy()[index.ends - 1], index=index.ids)
         dates = np.sort(panel[DS].unique())
-        step = np.diff(dates).min() if len(dates) > 1 else np.timedelta64(1, "D")
+        gaps = np.diff(dates) if len(dates) > 1 else np.array([np.timedelta64(1, "D")])
+        # Months and quarters differ in length: their mean counts them right, the least does not.
+        step = gaps.min() if gaps.min() < np.timedelta64(28, "D") else gaps.mean()
         self._step = pd.Timedelta(step)
 
     def _update(self, panel: pd.DataFrame) -> None:

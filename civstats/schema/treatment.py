@@ -28,7 +28,8 @@ def treated_sales(panel: pd.DataFrame, treatment: str) -> tuple[np.ndarray, np.n
         1 for a whole day in stock, the share of a part day under ``censor``; 0 where sales are NaN
         or a bound.
     bound : numpy.ndarray of bool, shape (n_rows,)
-        Where demand is at least `sales`; nowhere but under ``censor``.
+        Where demand is at least `sales`; nowhere but under ``censor``. A day with sales and no hours in
+        stock, which its records contradict, is one too.
 
     Raises
     ------
@@ -53,8 +54,10 @@ def treated_sales(panel: pd.DataFrame, treatment: str) -> tuple[np.ndarray, np.n
             bound = panel[CENSORED].to_numpy()
         if IN_STOCK_SHARE in panel.columns:
             exposure = panel[IN_STOCK_SHARE].to_numpy(dtype=np.float32).copy()
+        # What sold on a day said to be out all day is at least what was asked for.
+        bound = bound | ((exposure <= 0) & (sales > 0))
         # P(demand >= 0) = 1, and no demand falls into no hours: such a day says nothing.
-        silent = (bound & (sales <= 0)) | (exposure <= 0)
+        silent = (sales <= 0) & (bound | (exposure <= 0))
         bound = bound & ~silent
         exposure = np.where(bound | silent, np.float32(0), exposure)
         return np.where(silent, np.float32(np.nan), sales), exposure, bound

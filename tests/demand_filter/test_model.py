@@ -147,3 +147,20 @@ def test_a_panel_without_attributes_is_one_group():
     fitted = DemandFilter(treatment="ignore", **SMALL).fit(panel)
     assert fitted.parameters_.n_series == 1
     assert abs(np.asarray(fitted.parameters_.prior_mean)[0]) < 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"rounds": 0}, {"sample_rows": 0}, {"rounds": 2.5}, {"harmonics": -1}]
+)
+def test_counts_out_of_range_are_refused(wrong):
+    with pytest.raises(CivstatsError, match="must be a whole number"):
+        DemandFilter(**wrong)
+
+
+def test_a_department_called_all_and_labels_with_spaces_stay_apart():
+    panel = make_panel(n_series=4, n_days=40, seed=0)
+    names = panel["unique_id"].cat.codes.map({0: "A B", 1: "A", 2: "all", 3: "all"})
+    pairs = panel["unique_id"].cat.codes.map({0: "C", 1: "B C", 2: "", 3: ""})
+    two = panel.assign(dept_id=names.astype("category"), cat_id=pairs.astype("category"))
+    assert len(group_series(two, ("dept_id", "cat_id")).names) == 3
+    assert "all" not in group_series(two, ("dept_id",)).names

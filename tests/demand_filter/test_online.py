@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from civstats import CivstatsError, validate_panel
+from civstats.data.synthetic import make_panel
 from civstats.demand_filter import DemandFilter, filter_levels
 from civstats.demand_filter.online import Posterior, posterior, update
 from civstats.demand_filter.recovery import recover
 from civstats.schema import DataError
+from civstats.stockouts.simulate import simulate_stockouts
 
 DAYS = 100
 CUT = 80
@@ -164,3 +166,30 @@ def test_what_does_not_go_on_is_refused(started, tmp_path):
     for name in ("cut.npz", "other.npz", "missing.npz"):
         with pytest.raises(DataError, match="no stored posterior"):
             Posterior.load(tmp_path / name)
+
+
+def test_a_stored_filter_is_the_one_that_was_stored(tmp_path):
+    panel = simulate_stockouts(
+        make_panel(n_series=6, n_days=200, seed=3), mechanism="inventory", rate=0.25, seed=3
+    )
+    days = np.sort(panel["ds"].unique())
+    old, new = panel[panel["ds"] < days[-10]], panel[panel["ds"] >= days[-10]]
+    fitted = DemandFilter(
+        treatment="censor", hidden=True, flags_apart=True, rounds=1, sample_rows=2000, n_jobs=1
+    ).fit(old)
+    stands = posterior(fitted, old)
+    stands.save(tmp_path / "levels.npz")
+    again = Posterior.load(tmp_path / "levels.npz")
+    arguments = {k for k in vars(fitted) if not k.endswith("_") and k != "n_jobs"}
+    for name in arguments:
+        assert getattr(again.model, name) == getattr(fitted, name), name
+    pd.testing.assert_frame_equal(update(again, new).frame, update(stands, new).frame)
+
+
+def test_new_days_with_a_gap_inside_are_refused():
+    panel = make_panel(n_series=2, n_days=60, seed=0)
+    days = np.sort(panel["ds"].unique())
+    old, new = panel[panel["ds"] < days[-10]], panel[panel["ds"] >= days[-10]]
+    stands = posterior(DemandFilter(treatment="ignore", rounds=1, n_jobs=1).fit(old), old)
+    with pytest.raises(CivstatsError, match=r"1 new day\(s\) do not follow"):
+        update(stands, new.drop(new.index[4]))

@@ -430,3 +430,16 @@ def test_the_error_of_the_offsets_widens_the_bands_of_the_level():
     total = [f.lost(level=80) for f in (narrow, wide)]
     spread = [float(t["lost-hi-80"][0] - t["lost-lo-80"][0]) for t in total]
     assert spread[1] > 1.05 * spread[0]
+
+
+def test_demand_is_never_below_sales_even_where_records_contradict_each_other():
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=60)
+    share = np.where(np.arange(60) % 5 == 0, 0.0, 1.0).astype("float32")
+    panel = validate_panel(
+        pd.DataFrame({"unique_id": "a", "ds": days, "y": rng.poisson(3, 60) + 1,
+                      "in_stock_share": share})
+    )  # fmt: skip
+    found = recover(panel, n_draws=50)
+    assert found.frame["lost"].min() >= 0
+    assert (found.frame["recovered-lo-95"] >= found.frame["y"]).all()

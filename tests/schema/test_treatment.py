@@ -24,7 +24,7 @@ def panel():
     [
         ("ignore", [3, 4, 0, 2, 1], [1, 1, 1, 1, 1], []),
         ("mask", [3, np.nan, np.nan, np.nan, np.nan], [1, 0, 0, 0, 0], []),
-        ("censor", [3, 4, np.nan, 2, np.nan], [1, 0, 0, 0.4, 0], [1]),
+        ("censor", [3, 4, np.nan, 2, 1], [1, 0, 0, 0.4, 0], [1, 4]),
     ],
 )
 def test_treatments(treatment, sales, exposure, bound):
@@ -47,3 +47,14 @@ def test_without_flags_every_treatment_takes_sales_as_they_are():
 def test_unknown_treatments_are_refused():
     with pytest.raises(CivstatsError, match="treatment must be one of"):
         treated_sales(panel(), "drop")
+
+
+def test_sales_on_a_day_without_hours_in_stock_are_a_bound():
+    """Records that contradict each other: what sold was asked for at least."""
+    days = pd.date_range("2024-01-01", periods=3)
+    share = np.array([0.0, 0.0, 1.0], dtype="float32")
+    panel = pd.DataFrame({"ds": days, "y": [4.0, 0.0, 2.0], "in_stock_share": share})
+    sales, exposure, bound = treated_sales(panel, "censor")
+    np.testing.assert_array_equal(sales, [4.0, np.nan, 2.0])
+    assert bound.tolist() == [True, False, False]
+    assert exposure.tolist() == [0.0, 0.0, 1.0]
