@@ -141,7 +141,7 @@ def _judge(
     coverage = _coverage(result.frame, panel, common)
     pairs = pd.concat(
         [
-            pairwise(result.frame, panel, metric=metric, regime=regime, block=WEEK, **common)
+            pairwise(result.frame, panel, metric=metric, regime=regime, **common)
             for metric, regime in PAIRS[horizon]
         ],
         ignore_index=True,

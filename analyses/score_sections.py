@@ -9,7 +9,7 @@ from score_words import REGIMES, words
 
 from civstats.plots import score_heatmap
 from civstats.report import Report, format_number, interval_text
-from civstats.schema import CUTOFF, SCORES, parse_alias
+from civstats.schema import SCORES, parse_alias
 
 ALLOWED = 0.03
 """How far the coverage of demand may be from what the model expects of itself."""
@@ -44,28 +44,28 @@ def trained_models(report: Report, found: Trained, config: dict) -> None:
     report.table(
         table.assign(
             days=[REGIMES[r] for r in table["regime"]], score=[words(m) for m in table["metric"]]
-        )[["horizon", "score", "days", "same", "opposite", "undecided"]],
-        "Pairs of which the CRPS of true demand names a better one: does the score name the same?",
+        )[["horizon", "score", "days", "order", "same", "opposite", "undecided"]],
+        "What a score says of pairs of models, against the CRPS of true demand.",
         name="agreement",
-        note="A pair is decided where two-way bootstrap and Diebold-Mariano test agree, adjusted for "
-        "the number of pairs (Holm). Scores in differences.csv.",
+        labels={
+            "order": "same order, all pairs",
+            "same": "of the pairs decided on demand: same winner",
+            "opposite": "other winner",
+            "undecided": "no winner",
+        },
+        note="Same order: which of two has the lower score, whether or not that means anything. A "
+        "pair is decided where two-way bootstrap and Diebold-Mariano test agree, adjusted for the "
+        "number of pairs (Holm). Days that one window forecasts are resampled together.",
     )
     report.text(conclusion(table))
-    shown = gaps(found.pairs)
-    report.table(
-        shown.assign(
-            days=[REGIMES[r] for r in shown["regime"]],
-            score=[words(m) for m in shown["metric"]],
-            text=interval_text(shown["difference"], shown["lo"], shown["hi"], ".4f"),
-            better=shown["better"].replace("", "not decided"),
-        )[["horizon", "score", "days", "pair", "text", "better"]],
-        "Differences between treatments of one model, with intervals that hold for all pairs of a "
-        "score together.",
-        name="gaps",
-        labels={"text": "score of the first less the second's"},
-        max_rows=60,
-        full="differences.csv",
-    )
+    for horizon in PAIRS:
+        report.table(
+            gaps(found.pairs[found.pairs["horizon"] == horizon]),
+            f"Treatments of one model, {horizon}: score of the first less the second's.",
+            name="gaps_near" if horizon == NEAR else "gaps_far",
+            note="Intervals hold for all pairs of a score together. *: decided by both tests.",
+            full="differences.csv",
+        )
 
 
 def _coverage(report: Report, coverage: pd.DataFrame) -> None:
@@ -107,7 +107,7 @@ def coverage_verdict(coverage: pd.DataFrame) -> str:
         if not inside:
             whole = "the target is missed"
         lines.append(
-            f"{row['horizon']}, LightGBM under censor covers demand {100 * abs(row['gap']):.1f} "
+            f"{str(row['horizon']).capitalize()}, LightGBM under censor covers demand {100 * abs(row['gap']):.1f} "
             f"points {side} often than it expects "
             f"({format_number(100 * row['gap_lo'], '.1f')} to "
             f"{format_number(100 * row['gap_hi'], '.1f')}, {int(row['n']):,} series-days): {verdict} "
@@ -117,27 +117,32 @@ def coverage_verdict(coverage: pd.DataFrame) -> str:
 
 
 def agreement(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Count the pairs that the CRPS of demand decides by what another score says of them.
+    """Hold what each score says of all pairs against what the CRPS of demand says.
 
     Returns
     -------
     pandas.DataFrame
-        ``horizon, regime, metric, same, opposite, undecided``.
+        ``horizon, regime, metric, order, same, opposite, undecided``: `order` is how many pairs
+        have the same one of the two ahead, of how many; the others count pairs that the CRPS
+        of demand decides.
     """
     records = []
     for horizon, shown in PAIRS.items():
         part = pairs[pairs["horizon"] == horizon]
         judge = part[(part["metric"] == JUDGE[0]) & (part["regime"] == JUDGE[1])]
-        truth = judge.set_index(["a", "b"])["better"]
-        truth = truth[truth != ""]
+        judge = judge.set_index(["a", "b"])
+        truth = judge.loc[judge["better"] != "", "better"]
         for metric, regime in shown:
             mine = part[(part["metric"] == metric) & (part["regime"] == regime)]
-            says = mine.set_index(["a", "b"])["better"].reindex(truth.index).fillna("")
+            mine = mine.set_index(["a", "b"]).reindex(judge.index)
+            says = mine["better"].reindex(truth.index).fillna("")
+            agreed = np.sign(mine["difference"]) == np.sign(judge["difference"])
             records.append(
                 {
                     "horizon": horizon,
                     "regime": regime,
                     "metric": metric,
+                    "order": f"{int(agreed.sum())} of {len(judge)}",
                     "same": int((says == truth).sum()),
                     "opposite": int(((says != truth) & (says != "")).sum()),
                     "undecided": int((says == "").sum()),
@@ -151,24 +156,38 @@ def conclusion(table: pd.DataFrame) -> str:
     lines = []
     for horizon, part in table.groupby("horizon", sort=False):
         others = part[part["regime"] != "demand"]
-        n = int(part.loc[part["regime"] == "demand", ["same"]].iloc[0, 0])
+        n = int(part.loc[part["regime"] == "demand", "same"].iloc[0])
+        start = str(horizon).capitalize()
         if not n:
-            lines.append(f"{horizon} the CRPS of demand decides no pair.")
+            lines.append(f"{start}, the CRPS of demand decides no pair.")
             continue
         told = "; ".join(
-            f"{words(m)} ({REGIMES[r]}): {s} the same, {o} the opposite"
+            f"{words(m)} ({REGIMES[r]}) names the same winner for {s}, the other for {o}"
             for m, r, s, o in zip(
                 others["metric"], others["regime"], others["same"], others["opposite"], strict=True
             )
         )
-        lines.append(f"{horizon} the CRPS of demand decides {n} pair(s). Of these, {told}.")
-    return " ".join(lines)
+        lines.append(f"{start}, the CRPS of demand decides {n} pair(s). Of these, {told}.")
+    return "\n\n".join(lines)
 
 
 def gaps(pairs: pd.DataFrame) -> pd.DataFrame:
-    """Choose the pairs of treatments of one model, and name them in words."""
+    """Write the differences between treatments of one model: a row a pair, a column a score."""
     first, second = ([parse_alias(x) for x in pairs[c]] for c in ("a", "b"))
     same = np.array([x[0] == y[0] for x, y in zip(first, second, strict=True)])
-    names = [f"{x[0]}, {x[1]} less {y[1]}" for x, y in zip(first, second, strict=True)]
-    out = pairs.assign(pair=names)[same]
-    return out.drop(columns=CUTOFF, errors="ignore").reset_index(drop=True)
+    texts = interval_text(pairs["difference"], pairs["lo"], pairs["hi"], ".3f")
+    marks = ["*" if b else "" for b in pairs["better"]]
+    table = pd.DataFrame(
+        {
+            "pair": [f"{x[0]}, {x[1]} less {y[1]}" for x, y in zip(first, second, strict=True)],
+            "score": [
+                f"{words(m)}, {REGIMES[r]}"
+                for m, r in zip(pairs["metric"], pairs["regime"], strict=True)
+            ],
+            "text": [t + m for t, m in zip(texts, marks, strict=True)],
+        }
+    )[same]
+    wide = table.pivot_table(
+        index="pair", columns="score", values="text", aggfunc="first", sort=False
+    )
+    return wide.reset_index()

@@ -164,7 +164,7 @@ def main(
     ] = 240,
     panel_days: Annotated[int, typer.Option(help="Trained models: days.")] = 730,
     h: Annotated[int, typer.Option(help="Trained models: days ahead.")] = 28,
-    windows: Annotated[int, typer.Option(help="Trained models: windows of that length.")] = 3,
+    windows: Annotated[int, typer.Option(help="Trained models: windows of that length.")] = 5,
     near_days: Annotated[
         int, typer.Option(help="Trained models: days forecast one day ahead.")
     ] = 28,

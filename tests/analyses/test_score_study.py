@@ -225,23 +225,24 @@ def test_pairs_are_counted_by_what_the_score_of_demand_decides():
     from score_sections import agreement
 
     rows = [
-        (NEAR, "crps", "demand", "A", "B", "B"),
-        (NEAR, "crps", "demand", "A", "C", "A"),
-        (NEAR, "crps", "demand", "B", "C", ""),
-        (NEAR, "localised_crps", "censored", "A", "B", "B"),
-        (NEAR, "localised_crps", "censored", "A", "C", ""),
-        (NEAR, "localised_crps", "censored", "B", "C", "B"),
-        (NEAR, "crps", "in_stock", "A", "B", "A"),
-        (NEAR, "crps", "in_stock", "A", "C", "A"),
-        (FAR, "crps", "demand", "A", "B", "A"),
+        (NEAR, "crps", "demand", "A", "B", 2.0, "B"),
+        (NEAR, "crps", "demand", "A", "C", -2.0, "A"),
+        (NEAR, "crps", "demand", "B", "C", 0.1, ""),
+        (NEAR, "localised_crps", "censored", "A", "B", 1.0, "B"),
+        (NEAR, "localised_crps", "censored", "A", "C", -0.1, ""),
+        (NEAR, "localised_crps", "censored", "B", "C", -1.0, "B"),
+        (NEAR, "crps", "in_stock", "A", "B", -1.0, "A"),
+        (NEAR, "crps", "in_stock", "A", "C", -1.0, "A"),
+        (FAR, "crps", "demand", "A", "B", -1.0, "A"),
     ]
-    columns = ["horizon", "metric", "regime", "a", "b", "better"]
+    columns = ["horizon", "metric", "regime", "a", "b", "difference", "better"]
     found = agreement(pd.DataFrame(rows, columns=columns))
-    table = found.set_index(["horizon", "regime", "metric"])[["same", "opposite", "undecided"]]
-    assert table.loc[(NEAR, "demand", "crps")].tolist() == [2, 0, 0]
-    assert table.loc[(NEAR, "censored", "localised_crps")].tolist() == [1, 0, 1]
-    assert table.loc[(NEAR, "in_stock", "crps")].tolist() == [1, 1, 0]
-    assert table.loc[(FAR, "in_stock", "crps")].tolist() == [0, 0, 1]
+    table = found.set_index(["horizon", "regime", "metric"])
+    table = table[["order", "same", "opposite", "undecided"]]
+    assert table.loc[(NEAR, "demand", "crps")].tolist() == ["3 of 3", 2, 0, 0]
+    assert table.loc[(NEAR, "censored", "localised_crps")].tolist() == ["2 of 3", 1, 0, 1]
+    assert table.loc[(NEAR, "in_stock", "crps")].tolist() == ["1 of 3", 1, 1, 0]
+    assert table.loc[(FAR, "in_stock", "crps")].tolist() == ["0 of 1", 0, 0, 1]
 
 
 ARGUMENTS = (
