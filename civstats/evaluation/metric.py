@@ -121,6 +121,18 @@ class Metric:
         return np.sqrt(out) if self.root else out
 
 
+def weights(window: np.ndarray, n_windows: int) -> np.ndarray:
+    """Return one over the number of rows of each row's window, shape (n,).
+
+    Examples
+    --------
+    >>> weights(np.array([0, 0, 2]), 3)
+    array([0.5, 0.5, 1. ])
+    """
+    share: np.ndarray = 1 / np.maximum(np.bincount(window, minlength=n_windows), 1)[window]
+    return share
+
+
 def split_root(part: np.ndarray, window: np.ndarray, n_windows: int) -> np.ndarray:
     """Split the root of each window's mean over its rows, to first order.
 

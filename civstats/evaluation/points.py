@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from civstats.evaluation.metric import Metric, Scale, View, split_root
+from civstats.evaluation.metric import Metric, Scale, View, split_root, weights
 from civstats.schema import ForecastError
 
 
@@ -120,7 +120,9 @@ def _scaled_absolute(view: View) -> np.ndarray:
 def _root_scaled_squared(view: View) -> np.ndarray:
     part, held = _over(view, "squared", np.square(view.mean - view.actual))
     out = np.zeros(len(part))
-    out[held] = split_root(part[held], view.window[held], view.n_windows)
+    window = view.window[held]
+    # Windows weigh the same, whatever their number of days.
+    out[held] = split_root(part[held], window, view.n_windows) * weights(window, view.n_windows)
     return out
 
 

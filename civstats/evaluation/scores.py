@@ -46,7 +46,8 @@ def evaluate(
     regimes : sequence of str, optional
         Of ``all_days`` (sales, every day), ``in_stock`` (sales, days known to be in stock),
         ``demand`` (true demand, every day) and ``censored`` (every day of known status, a stockout
-        day's sales being a bound); by default those the panel can offer.
+        day's sales being a bound, days wholly out left out: they say nothing); by default those the
+        panel can offer.
     metrics : sequence of str, optional
         By default all that can be had. With the median: ``wape`` (daily), ``mase`` (in units of
         the seasonal naive's in-sample error). With the mean: ``wape_total`` (totals of each series'
@@ -174,7 +175,12 @@ def _score(
         lo, hi = scorer.bootstrap.interval(values, confidence)
         value, expected = values[0], scorer.expected(name, regime, metric, level)
         note = scorer.caution(name, regime, metric, level)
-        note[np.isnan(value)] = "undefined: nothing to score, or to divide by"
+        lost = "undefined: nothing to score, or to divide by"
+        if metric.needs & {"family", "distribution"} and (scorer.count(regime, metric) > 0).all():
+            lost = (
+                "needs the predictive distribution of every row: pass the forecasts of every cutoff"
+            )
+        note[np.isnan(value)] = lost
         note[np.isposinf(value)] = "an outcome had probability 0 under the model"
     return {
         "model": np.full(size, model, dtype=object),

@@ -12,7 +12,7 @@ from civstats.evaluation._rows import Rows, per_cutoff, select
 from civstats.evaluation.alignment import align
 from civstats.evaluation.censored import NOT_PROPER, most_stocked
 from civstats.evaluation.distributions import MIN_DRAWS, Distribution, read_distributions
-from civstats.evaluation.metric import Metric, Part, Scale, View
+from civstats.evaluation.metric import Metric, Part, Scale, View, weights
 from civstats.evaluation.metrics import METRICS, choose_metrics
 from civstats.evaluation.regimes import NEEDED, choose_regimes
 from civstats.evaluation.scales import scales
@@ -243,7 +243,11 @@ class Scorer:
         if key not in rows.bottoms:
             values = rows.actual if metric.per == "units" else None
             if metric.scaled_by:
-                values = np.isfinite(self.scale(regime, metric.scaled_by)).astype(float)
+                held = np.isfinite(self.scale(regime, metric.scaled_by))
+                values = held.astype(float)
+                if metric.unit == "window":
+                    size = len(self.aligned.ids) * self.n_cutoffs
+                    values[held] = weights(rows.window[held], size)
             rows.bottoms[key] = self.bootstrap.sums(values, rows.cell)
         return rows.bottoms[key]
 

@@ -204,3 +204,37 @@ def test_a_mean_under_heavy_censoring_is_flagged():
     for regime, flagged in (("all_days", True), ("in_stock", True), ("demand", False)):
         assert pooled(scores, "bias", regime, "Right_censor").identified is not flagged
     assert pooled(scores, "coverage", "in_stock", "Right_censor", 80).identified
+
+
+def test_days_wholly_out_say_nothing_and_a_window_of_them_is_undefined():
+    panel = capped_panel(5)
+    dark = panel["ds"].isin(DAYS[:3] + pd.Timedelta(1, "D"))
+    panel = validate_panel(
+        panel.assign(
+            y=panel["y"].where(~dark, 0).astype("float32"),
+            stock=panel["stock"].where(~dark, 0).astype("float32"),
+            is_censored=panel["is_censored"] | dark,
+        )
+    )
+    frame, handed = forecasts_of(panel, MEAN, "Right_censor", DAYS, 1)
+    scores = evaluate(frame, panel, level=80, n_boot=0, predictive=handed, regimes="censored")
+    hit = scores[scores["cutoff"].isin(DAYS[:3])]
+    assert hit["value"].isna().all()
+    assert not hit["identified"].any()
+    assert (hit["n"] == 0).all()
+    assert hit["note"].str.startswith("undefined").all()
+    whole = pooled(scores, "censored_log_score", "censored", "Right_censor")
+    assert whole.n == len(frame) - 15
+
+
+def test_rounded_weights_of_a_mixture_end_and_order_matters():
+    thirds = NegBinRows(np.full((1, 3), 0.333333), np.full((1, 3), 5.0), np.full((1, 3), 2.0))
+    assert thirds.crps(np.array([4.0]))[0] == pytest.approx(
+        rows(5.0, 1).crps(np.array([4.0]))[0], abs=1e-4
+    )
+    panel = capped_panel(4)
+    frame, (handed,) = forecasts_of(panel, MEAN, "Right_censor", DAYS[:1], 7)
+    mixed = handed.marginal.sample(frac=1, random_state=0)
+    with pytest.raises(CivstatsError, match="not sorted"):
+        evaluate(frame, panel, level=80, n_boot=0,
+                 predictive=[Forecast(frame, "Right", "censor", (80,), marginal=mixed)])  # fmt: skip

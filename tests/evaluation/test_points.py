@@ -82,3 +82,20 @@ def test_a_series_that_never_changes_has_no_scale_and_is_left_out():
     row = pooled(only, "mase", "all_days")
     assert np.isnan(row.value)
     assert "nothing to scale by" in row.note
+
+
+def test_rmsse_weighs_windows_alike_whatever_days_are_in_stock():
+    panel = make_panel(8, 60, seed=3, out_rate=0.4)
+    frame = make_forecasts(panel, ("A_mask",), h=7, n_windows=2)
+    row = pooled(evaluate(frame, panel, level=None, n_boot=0), "rmsse", "in_stock")
+    held = frame.merge(panel, on=["unique_id", "ds"]).query("not is_censored")
+    roots = []
+    for (name, cutoff), part in held.groupby(["unique_id", "cutoff"], observed=True):
+        past = panel[(panel["unique_id"] == name) & (panel["ds"] <= cutoff)]["y"].to_numpy(float)
+        change = np.diff(past[np.flatnonzero(past)[0] :])
+        roots.append(
+            np.sqrt(np.square(part["A_mask"] - part["y"]).mean() / np.square(change).mean())
+        )
+    assert len({len(p) for _, p in held.groupby(["unique_id", "cutoff"], observed=True)}) > 1
+    assert row.value == pytest.approx(np.mean(roots), rel=1e-10)
+    assert row.n == len(roots)
