@@ -46,11 +46,11 @@ def panel(**columns):
 def test_censor():
     obs = observations(panel(), "censor")
     assert obs.kind.tolist() == [
-        EXACT, EXACT, BOUND, SILENT, EXACT, EXACT, SILENT, SILENT, EXACT, EXACT,
+        EXACT, EXACT, BOUND, SILENT, EXACT, EXACT, SILENT, BOUND, EXACT, EXACT,
     ]  # fmt: skip
     assert obs.status.tolist() == [IN, IN, IN, OUT, IN, IN, OUT, IN, UNKNOWN, IN]
     np.testing.assert_allclose(obs.exposure, [1, 1, 1, 1, 0.4, 0.4, 1, 1, 1, 1], rtol=1e-6)
-    assert obs.y[[3, 6, 7]].tolist() == [0, 0, 0]
+    assert obs.y[[3, 6, 7]].tolist() == [0, 0, 1]
 
 
 def test_mask():
