@@ -125,6 +125,7 @@ def test_the_histogram_is_drawn_bin_by_bin_and_p_values_stand_over_their_panel()
     known = np.array(p[:5])
     rejected = multipletests(known, 0.05, "holm")[0].sum()
     assert f"rejected for {rejected} of 5 forecasts" in words_of(plot)
+    assert "(5 %, Holm): LightGBM ignore, LightGBM mask" in words_of(plot)
 
 
 @pytest.mark.parametrize("seed", range(5))

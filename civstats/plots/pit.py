@@ -179,16 +179,17 @@ def _title(
     if len(tested) == 1:
         verdict = "is rejected" if rejected else "is not rejected"
         return f"A uniform PIT {verdict} at 5 %"
-    kept = [
-        " ".join(k)
-        for k, x in zip([k for k in keys if np.isfinite(p[k])], holm(tested), strict=True)
-        if x > _ALPHA
-    ]
+    known = [key for key in keys if np.isfinite(p[key])]
+    adjusted = dict(zip(known, holm(tested), strict=True))
+    out, kept = ([" ".join(k) for k, x in adjusted.items() if (x <= _ALPHA) == no] for no in (1, 0))
     if rejected == 0:
         return f"A uniform PIT is rejected for none of {len(tested)} forecasts (5 %, Holm)"
     if rejected == len(tested):
         return f"A uniform PIT is rejected for all {len(tested)} forecasts (5 %, Holm)"
+    # The smaller group is named, if it is small.
     tail = f", not for {', '.join(kept)}" if len(kept) <= 3 else ""
+    if len(out) <= min(3, len(kept)):
+        tail = f": {', '.join(out)}"
     return f"A uniform PIT is rejected for {rejected} of {len(tested)} forecasts (5 %, Holm){tail}"
 
 
