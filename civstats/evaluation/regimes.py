@@ -57,11 +57,9 @@ def _known_in_stock(rows: pd.DataFrame) -> np.ndarray:
 
 def _known_whole(rows: pd.DataFrame) -> np.ndarray:
     known = rows[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in rows.columns else np.ones(len(rows), bool)
-    # P(demand >= 0) = 1: a day wholly out says nothing, and is no evidence of calibration either.
-    bound = rows[CENSORED].to_numpy(dtype=bool)
-    known = known & ~(bound & (rows[Y].to_numpy() <= 0))
     if IN_STOCK_SHARE in rows.columns:
         # A day lost by the clock is a matter of exposure, not of a bound: nothing here scores it.
+        bound = rows[CENSORED].to_numpy(dtype=bool)
         known = known & ~((rows[IN_STOCK_SHARE].to_numpy() < 1) & ~bound)
     return np.asarray(known)
 
@@ -95,9 +93,9 @@ REGIMES: tuple[Regime, ...] = (
 """The table of regimes: a row here adds one to every score frame.
 
 `in_stock` takes the days known to be in stock and is biased by selection: they are the days of
-low demand (see `civstats.evaluation.selection_bias`). `censored` takes every day of known status that
-says anything of demand (a day wholly out does not) and a stockout day's sales for a bound, with scores
-of its own. There is no regime of stockout
+low demand (see `civstats.evaluation.selection_bias`). `censored` takes every day of known status and a
+stockout day's sales for a bound, with scores of its own; a day wholly out adds 0, and where all days
+are such there is no score. There is no regime of stockout
 days: a plain error against a bound is no score."""
 
 NEEDED = (Y, CENSORED, FLAG_KNOWN, IN_STOCK_SHARE, STOCK, DEMAND)

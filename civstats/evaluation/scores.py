@@ -46,8 +46,8 @@ def evaluate(
     regimes : sequence of str, optional
         Of ``all_days`` (sales, every day), ``in_stock`` (sales, days known to be in stock),
         ``demand`` (true demand, every day) and ``censored`` (every day of known status, a stockout
-        day's sales being a bound, days wholly out left out: they say nothing); by default those the
-        panel can offer.
+        day's sales being a bound; undefined where all days are wholly out, which say nothing); by
+        default those the panel can offer.
     metrics : sequence of str, optional
         By default all that can be had. With the median: ``wape`` (daily), ``mase`` (in units of
         the seasonal naive's in-sample error). With the mean: ``wape_total`` (totals of each series'

@@ -232,6 +232,11 @@ class Scorer:
         impossible = np.isposinf(errors)
         top = self.bootstrap.sums(np.where(impossible, 0.0, errors), rows.cell)
         out = metric.finish(top, self._bottom(rows, regime, metric))
+        if rows.regime.kind == "censored":
+            # P(demand >= 0) = 1: a score of nothing but days wholly out would be a hollow 0.
+            told = rows.cutoff[~(rows.is_censored & (rows.actual <= 0))]
+            silent = np.bincount(told, minlength=self.n_cutoffs) == 0
+            out[:, np.r_[silent.all(), silent]] = np.nan
         if impossible.any():
             # An outcome of probability 0 costs without end; no weight makes that finite.
             hit = np.bincount(rows.cutoff[impossible], minlength=self.n_cutoffs) > 0
