@@ -205,8 +205,10 @@ def observations(
     sales, exposure, bound = treated_sales(panel, treatment)
     index = series_index(panel)
     silent = np.isnan(sales)
-    kind = np.where(bound, BOUND, np.where(silent, SILENT, EXACT)).astype(np.uint8)
     n = len(sales)
+    kind = np.full(n, EXACT, dtype=np.uint8)
+    kind[silent] = SILENT
+    kind[bound] = BOUND
     x = np.zeros(n) if offset is None else np.asarray(offset, dtype=np.float64)
     if x.shape != (n,):
         raise CivstatsError(f"offset must have one value per row, {n}, but has shape {x.shape}")
@@ -227,14 +229,21 @@ def _status(panel: pd.DataFrame, treatment: str, silent: np.ndarray, hidden: boo
     """Say of each row whether the item was in stock, as far as the treatment may know."""
     sold = panel[Y].to_numpy() > 0
     flagged = [c for c in (CENSORED, IN_STOCK_SHARE) if c in panel.columns]
+    # Bytes written in place: on all of M5 a column of whole numbers takes 0.4 GB.
+    status = np.full(len(panel), UNKNOWN, dtype=np.uint8)
+    status[sold] = IN
     if treatment == "ignore" or not flagged:
-        return np.where(sold | (not hidden), IN, UNKNOWN).astype(np.uint8)
-    status = np.where(sold, IN, UNKNOWN)
+        if not hidden:
+            status[:] = IN
+        return status
     known = panel[FLAG_KNOWN].to_numpy() if FLAG_KNOWN in panel.columns else np.True_
     if treatment == "mask":
         # A stockout day may have sold before it ran out; its sales must leave no trace.
-        status = np.where(silent, UNKNOWN, status)
-        return np.where(known & ~silent, IN, status).astype(np.uint8)
-    status = np.where(known & ~stockout_days(panel), IN, status)
-    part = ~silent & stockout_days(panel)
-    return np.where(silent & ~sold, OUT, np.where(part, IN, status)).astype(np.uint8)
+        status[silent] = UNKNOWN
+        status[known & ~silent] = IN
+        return status
+    out = stockout_days(panel)
+    status[known & ~out] = IN
+    status[out & ~silent] = IN
+    status[silent & ~sold] = OUT
+    return status
