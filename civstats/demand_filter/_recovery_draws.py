@@ -7,7 +7,7 @@ import pandas as pd
 
 from civstats.censoring import LogNormal, NegBin, Normal, Poisson, ZeroInflatedNegBin
 from civstats.censoring.counts import CountFamily
-from civstats.demand_filter.empirical_bayes import SCALES, Estimate
+from civstats.demand_filter.empirical_bayes import Estimate
 from civstats.demand_filter.layout import BOUND, EXACT, Observations
 from civstats.demand_filter.model import Groups, with_values
 from civstats.demand_filter.parameters import COUNTS, FilterParameters
@@ -31,8 +31,8 @@ def draw_parameters(
     """Draw the hyperparameters n times, each draw shared by the series of a group.
 
     Normal on the unbounded scales, with the sandwich covariance of the group's own estimate: not
-    narrowed by the shrinkage, so on the wide side. A parameter whose likelihood rises to the end of
-    its range stays there.
+    narrowed by the shrinkage, so on the wide side. Where the likelihood rises to the end of the
+    range, by the profile likelihood.
 
     Parameters
     ----------
@@ -43,24 +43,19 @@ def draw_parameters(
     """
     found = []
     for k in range(n):
-        moved = params
-        departures = {}
+        values = {
+            p: np.broadcast_to(getattr(params, p), (len(ids),)).astype(float).copy()
+            for p in estimates["all"].names
+        }
         for g in np.unique(member):
             name = groups.names[g]
             estimate = estimates.get(name, estimates["all"])
-            covariance = np.where(np.isfinite(estimate.covariance), estimate.covariance, 0.0)
             rng = np.random.default_rng(_keys(entropy_of(seed, k), pd.Index([name]))[0])
-            departures[g] = rng.multivariate_normal(
-                np.zeros(len(estimate.names)), covariance, method="eigh"
-            )
-        for j, parameter in enumerate(estimates["all"].names):
-            scale = SCALES[parameter]
-            value = np.broadcast_to(getattr(params, parameter), (len(ids),)).astype(float)
-            ends = np.array([scale.to(scale.low), scale.to(scale.high)])
-            theta = np.clip([scale.to(float(v)) for v in value], *ends)
-            theta = np.clip(theta + [departures[g][j] for g in member], *ends)
-            drawn = np.array([scale.back(float(x)) for x in theta])
-            moved = with_values(moved, {parameter: drawn})
+            by = estimate.departures(rng, 1)[0]
+            for parameter, move in zip(estimate.names, by, strict=True):
+                mine = values[parameter][member == g]
+                values[parameter][member == g] = estimate.moved(parameter, mine, move)
+        moved = with_values(params, values)
         found.append(moved)
     return found
 

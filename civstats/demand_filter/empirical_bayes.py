@@ -13,60 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from civstats.demand_filter._estimate import AT_END, Estimate
+from civstats.demand_filter._profile import profile
 from civstats.demand_filter._scales import SCALES, bounds_of
 
 LogLikelihood = Callable[[dict[str, float]], np.ndarray]
 """Values of the free parameters to the log marginal likelihood of each series."""
 
 
-_AT_END = 0.16
-"""How near to an end of the range an estimate counts as being there."""
 _NEAR = 0.01
 """How near the maximum is looked for, on the unbounded scale: a per cent, mostly."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What maximum marginal likelihood found for one set of series.
-
-    Attributes
-    ----------
-    names : tuple of str
-    theta : numpy.ndarray, shape (n_names,)
-        On the unbounded scales.
-    covariance : numpy.ndarray, shape (n_names, n_names)
-        Sandwich over series (White 1982); infinite variance at a boundary.
-    scores : numpy.ndarray, shape (n_series, n_names)
-        Derivatives of each series' log-likelihood at the estimate.
-    curvatures : numpy.ndarray, shape (n_series, n_names)
-        Second derivatives of the same, the diagonal.
-    at_boundary : tuple of bool
-        Where the likelihood still rises at the end of the range: the estimate is that end.
-    loglik : float
-    """
-
-    names: tuple[str, ...]
-    theta: np.ndarray
-    covariance: np.ndarray
-    scores: np.ndarray
-    curvatures: np.ndarray
-    at_boundary: tuple[bool, ...]
-    loglik: float
-
-    @property
-    def in_units(self) -> dict[str, float]:
-        """Return the estimates in the parameters' own units."""
-        return {n: SCALES[n].back(float(t)) for n, t in zip(self.names, self.theta, strict=True)}
-
-    def interval(self, name: str, probability: float = 0.95) -> tuple[float, float]:
-        """Return a Wald interval, built on the unbounded scale, in the parameter's own units."""
-        j = self.names.index(name)
-        half = stats.norm.ppf(0.5 + probability / 2) * np.sqrt(self.covariance[j, j])
-        scale = SCALES[name]
-        ends = np.clip(
-            [self.theta[j] - half, self.theta[j] + half], scale.to(scale.low), scale.to(scale.high)
-        )
-        return scale.back(float(ends[0])), scale.back(float(ends[1]))
 
 
 def maximise(
@@ -116,7 +72,7 @@ def describe(
     """Return scores, curvatures and the sandwich covariance at a point of the unbounded scale."""
     k = len(names)
     bounds = np.array(bounds_of(names))
-    at_end = (np.abs(theta[:, None] - bounds) < _AT_END).any(axis=1)
+    at_end = (np.abs(theta[:, None] - bounds) < AT_END).any(axis=1)
     here = each(theta)
     step = np.array([SCALES[n].step for n in names])
     steps = np.diag(step)
@@ -138,6 +94,11 @@ def describe(
         covariance[np.ix_(inside, inside)] = bread @ meat @ bread
     for j in set(range(k)) - set(inside):
         covariance[j, j] = np.inf
+    within = hessian[np.ix_(inside, inside)]
+    profiles = {
+        names[j]: profile(each, names, theta, int(j), inside, within)
+        for j in np.flatnonzero(at_end)
+    }
     return Estimate(
         names,
         theta,
@@ -146,6 +107,7 @@ def describe(
         curvatures,
         tuple(bool(x) for x in at_end),
         float(here.sum()),
+        profiles,
     )
 
 

@@ -20,7 +20,6 @@ from civstats.demand_filter import (
     filter_levels,
 )
 from civstats.demand_filter.covariates import OffsetDesign
-from civstats.demand_filter.empirical_bayes import SCALES
 from civstats.demand_filter.model import Groups, group_series
 from civstats.demand_filter.series_means import SeriesMeans
 from civstats.schema import series_index
@@ -196,7 +195,8 @@ def draw_parameters(fitted: DemandFilter, n: int, seed: int) -> list[FilterParam
     """Draw the shared hyperparameters from their sandwich covariance.
 
     One draw moves all series alike, on the unbounded scales, by the error of the pooled estimate;
-    a parameter at its boundary stays. The means of damped levels are a standard deviation above
+    a parameter at its boundary moves inwards as its
+    profile likelihood allows. The means of damped levels are a standard deviation above
     what was estimated in every other draw, and below it in the rest.
 
     Parameters
@@ -224,19 +224,12 @@ def _moved(fitted: DemandFilter, n: int, seed: int) -> list[FilterParameters]:
     """Move the shared hyperparameters n times."""
     params = fitted.parameters_
     whole = fitted.estimates_["all"]
-    free = np.isfinite(np.diag(whole.covariance))
-    covariance = np.where(np.outer(free, free), whole.covariance, 0.0)
-    moves = np.random.default_rng(seed).multivariate_normal(
-        np.zeros(len(free)), covariance, size=n, method="svd"
-    )
     out = []
-    for move in moves:
-        values = {}
-        for name, by in zip(whole.names, move, strict=True):
-            scale = SCALES[name]
-            ends = scale.to(scale.low), scale.to(scale.high)
-            theta = np.vectorize(scale.to)(getattr(params, name)) + by
-            values[name] = np.vectorize(scale.back)(np.clip(theta, *ends))
+    for move in whole.departures(np.random.default_rng(seed), n):
+        values = {
+            name: whole.moved(name, np.broadcast_to(getattr(params, name), (len(fitted.ids_),)), by)
+            for name, by in zip(whole.names, move, strict=True)
+        }
         out.append(replace(params, **values))
     return out
 

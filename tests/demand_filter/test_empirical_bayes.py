@@ -98,7 +98,59 @@ def test_an_end_of_the_range_is_said():
     assert found.at_boundary == (True,)
     assert found.in_units["dispersion"] == pytest.approx(SCALES["dispersion"].high, rel=0.1)
     assert np.isinf(found.covariance[0, 0])
-    assert found.interval("dispersion")[0] == pytest.approx(SCALES["dispersion"].low)
+    # Five series, each with log-likelihood theta: the deviance at distance d is 10 d.
+    low, high = found.interval("dispersion")
+    reach = stats.chi2.ppf(0.90, 1) / 10
+    assert np.log(low) == pytest.approx(np.log(found.in_units["dispersion"]) - reach, rel=1e-3)
+    assert high == pytest.approx(found.in_units["dispersion"])
+
+
+def too_narrow(n: int = 60, days: int = 30):
+    """Normal observations that vary less than they can.
+
+    The second half may have a random effect's variance on top of 1, whose sd is then estimated at
+    its lower end.
+    """
+    rng = np.random.default_rng(11)
+    x = rng.normal(0.4, 0.98, (n, days))
+    x[n // 2 :] -= 0.05
+
+    def each(theta: np.ndarray) -> np.ndarray:
+        mean, sd = theta[0], np.ones((n, 1))
+        sd[n // 2 :] = np.sqrt(1 + np.exp(2 * theta[1]))
+        return stats.norm.logpdf(x, mean, sd).sum(axis=1)
+
+    return each
+
+
+def test_at_a_boundary_the_profile_likelihood_says_how_far():
+    from scipy import optimize
+
+    each = too_narrow()
+    names = ("dispersion", "level_sd")
+    end = np.log(SCALES["level_sd"].low)
+    mean = optimize.minimize_scalar(lambda m: -each(np.array([m, end])).sum()).x
+    found = describe(each, names, np.array([mean, end]))
+    assert found.at_boundary == (False, True)
+
+    def best(theta: float) -> float:
+        return -optimize.minimize_scalar(lambda m: -each(np.array([m, theta])).sum()).fun
+
+    limit = stats.chi2.ppf(0.90, 1) / 2
+    exact = optimize.brentq(lambda t: best(end) - best(t) - limit, end, 0.0)
+    low, high = found.interval("level_sd")
+    assert low == pytest.approx(SCALES["level_sd"].low)
+    assert np.log(high) == pytest.approx(exact, abs=0.03)
+
+    draws = found.departures(np.random.default_rng(0), 4000)
+    assert (draws[:, 1] >= 0).all()
+    # The density on the unbounded scale is that of the profile, by quadrature.
+    at = np.linspace(end, exact + 1.5, 800)
+    density = np.exp([best(t) - best(end) for t in at])
+    expected = (density * (at - end)).sum() / density.sum()
+    assert draws[:, 1].mean() == pytest.approx(expected, rel=0.03)
+    moved = found.moved("level_sd", np.array([SCALES["level_sd"].low, 0.2]), 1.0)
+    np.testing.assert_allclose(moved, [SCALES["level_sd"].low * np.e, 0.2], rtol=1e-9)
 
 
 def estimate(theta: float, variance: float) -> Estimate:
