@@ -40,6 +40,8 @@ class OffsetDesign:
         Columns of the matrix.
     prior_sd : numpy.ndarray, shape (n_names,)
         Scale of each coefficient, log units: weakly informative, it matters for rare events only.
+    left_out : tuple of str
+        Covariates of the history that are no regressors, with the reason.
     """
 
     names: tuple[str, ...]
@@ -51,6 +53,7 @@ class OffsetDesign:
     numbers: tuple[str, ...] = ()
     centres: dict[str, float] = field(default_factory=dict)
     reference: pd.Series | None = None
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def learn(cls, history: pd.DataFrame, *, harmonics: int = 2) -> OffsetDesign:
@@ -84,7 +87,7 @@ class OffsetDesign:
         events = tuple(sorted(found))
         names += [f"event_{e}" for e in events]
         scale += [1.0] * len(events)
-        numbers, centres = _numbers(history, covariates)
+        numbers, centres, left_out = _numbers(history, covariates)
         names += numbers
         scale += [1.0] * len(numbers)
         reference = None
@@ -102,6 +105,7 @@ class OffsetDesign:
             tuple(numbers),
             centres,
             reference,
+            left_out,
         )
 
     def matrix(self, rows: pd.DataFrame) -> np.ndarray:
@@ -222,19 +226,25 @@ def _reference(history: pd.DataFrame) -> pd.Series:
     return pd.Series(medians.to_numpy(), index=pd.Index(np.asarray(index.ids, dtype=object)))
 
 
-def _numbers(history: pd.DataFrame, covariates: list[str]) -> tuple[list[str], dict[str, float]]:
-    """Numeric covariates that vary on enough dates, and their centres."""
-    names, centres = [], {}
+def _numbers(
+    history: pd.DataFrame, covariates: list[str]
+) -> tuple[list[str], dict[str, float], tuple[str, ...]]:
+    """Numeric covariates that vary on enough dates, their centres, and what was left out."""
+    names, centres, left_out = [], {}, []
     for column in covariates:
         values = history[column]
         if column == PRICE or column in EVENTS:
             continue
         if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
+            left_out.append(f"{column} (text: recode it as numbers)")
             continue
         numbers = values.to_numpy(dtype=np.float32, na_value=np.nan)
         usual = float(np.nanmedian(numbers)) if np.isfinite(numbers).any() else 0.0
         other = np.isfinite(numbers) & (numbers != usual)
-        if history[DS].to_numpy()[other].size and history.loc[other, DS].nunique() >= _FEW_DAYS:
+        dates = history.loc[other, DS].nunique() if other.any() else 0
+        if dates >= _FEW_DAYS:
             names.append(column)
             centres[column] = usual
-    return names, centres
+        else:
+            left_out.append(f"{column} (other than {usual:g} on {dates} date(s) only)")
+    return names, centres, tuple(left_out)

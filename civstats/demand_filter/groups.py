@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from civstats.schema import series_index
+from civstats.schema import STATIC, CivstatsError, series_index
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,19 @@ class Groups:
 
 
 def group_series(panel: pd.DataFrame, columns: Sequence[str]) -> Groups:
-    """Return the groups of a panel's series by static columns; one group where it has none."""
+    """Return the groups of a panel's series by static columns; one group where it has none.
+
+    Raises
+    ------
+    CivstatsError
+        For a name that is neither a column of the panel nor one of the schema's static columns.
+    """
+    unknown = [c for c in columns if c not in panel.columns and c not in STATIC]
+    if unknown:
+        raise CivstatsError(
+            f"group has {len(unknown)} unknown column(s), {', '.join(unknown)}: name column(s) of "
+            f"the panel that do not change within a series, such as {', '.join(STATIC)}"
+        )
     index = series_index(panel)
     present = [c for c in columns if c in panel.columns]
     if not present:

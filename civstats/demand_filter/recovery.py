@@ -206,4 +206,6 @@ def _note(fitted: DemandFilter, found: Recovered, informed: np.ndarray) -> str:
             f"{int((~informed).sum())} of {len(informed)} series say nothing of their demand on any "
             "day: their values are the prior of their group"
         )
+    if fitted.offsets and fitted.design_.left_out:
+        parts.append(f"covariates not among the offsets: {', '.join(fitted.design_.left_out)}")
     return "; ".join(parts)

@@ -226,7 +226,7 @@ def _moved(fitted: DemandFilter, n: int, seed: int) -> list[FilterParameters]:
     whole = fitted.estimates_["all"]
     out = []
     for move in whole.departures(np.random.default_rng(seed), n):
-        values = {
+        values: dict[str, Any] = {
             name: whole.moved(name, np.broadcast_to(getattr(params, name), (len(fitted.ids_),)), by)
             for name, by in zip(whole.names, move, strict=True)
         }

@@ -102,3 +102,16 @@ def test_trees_read_the_day_its_group_and_its_usual_price():
     # Without annual terms in the regression the month would stand for the level.
     short = OffsetDesign.learn(panel(300))
     assert short.tree_features == ("group", "day_of_week", "day_of_month")
+
+
+def test_what_is_no_regressor_is_said():
+    rare = np.zeros(60)
+    rare[[3, 9]] = 1
+    often = np.zeros(60)
+    often[::7] = 1
+    design = OffsetDesign.learn(panel(60, kind="fresh", promo=rare, sale=often))
+    assert design.numbers == ("sale",)
+    assert design.left_out == (
+        "kind (text: recode it as numbers)",
+        "promo (other than 0 on 2 date(s) only)",
+    )

@@ -144,6 +144,8 @@ def test_a_panel_without_attributes_is_one_group():
     days = pd.date_range("2024-01-01", periods=30)
     panel = validate_panel(pd.DataFrame({ID: "a", DS: days, Y: 1.0}))
     assert group_series(panel, ("dept_id",)).names == ["all series"]
+    with pytest.raises(CivstatsError, match=r"1 unknown column.*dept:"):
+        group_series(panel, ("dept", "store_id"))
     fitted = DemandFilter(treatment="ignore", **SMALL).fit(panel)
     assert fitted.parameters_.n_series == 1
     assert abs(np.asarray(fitted.parameters_.prior_mean)[0]) < 1
