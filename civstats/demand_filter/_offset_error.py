@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,28 +13,21 @@ from civstats.schema import ID
 _CHUNK = 200_000
 
 
-@dataclass(frozen=True)
-class KeptRegression:
-    """What is kept of the last pooled regression in a stored posterior."""
-
-    normalized_cov_params: np.ndarray
-
-
 def offset_covariance(fitted: DemandFilter) -> np.ndarray | None:
     """Return the covariance of every group's coefficients, shape (n_groups, k, k).
 
-    That of the last weighted regression, whose weights are the information of the days with their
-    levels known. A group's own data count by its share of the series, and its departure from the
-    pool has the estimated spread. None where there is no regression.
+    From the observed information of the pool, levels unknown. A group's own data count by its share
+    of the series, and its departure from the pool has the estimated spread. None where there is no
+    regression.
     """
-    result = getattr(fitted.coefficients_, "result", None) if fitted.offsets else None
-    if result is None:
+    measured = fitted.coefficients_.information if fitted.offsets else None
+    if measured is None:
         return None
-    pool = np.asarray(result.normalized_cov_params, dtype=float)
+    data = _at_least_nothing(measured.observed)
+    pool = np.linalg.inv(data + np.diag(1 / np.square(fitted.design_.prior_sd)))
     n_groups = len(fitted.groups_.names)
     if n_groups == 1:
         return pool[None]
-    data = np.linalg.inv(pool) - np.diag(1 / np.square(fitted.design_.prior_sd))
     spread = np.diag(np.square(np.maximum(fitted.coefficients_.between_sd, 1e-3)))
     before = np.linalg.inv(pool + spread)
     share = np.bincount(fitted.groups_.of_series, minlength=n_groups) / len(
@@ -44,13 +36,24 @@ def offset_covariance(fitted: DemandFilter) -> np.ndarray | None:
     return np.stack([np.linalg.inv(s * data + before) for s in share])
 
 
+def _at_least_nothing(information: np.ndarray) -> np.ndarray:
+    """Return the nearest information that is nowhere negative."""
+    values, vectors = np.linalg.eigh(information)
+    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+
+
 def offset_variance(fitted: DemandFilter, rows: pd.DataFrame) -> np.ndarray | None:
-    """Return the variance of the offset of each row, shape (n_rows,)."""
+    """Return what the coefficients' error adds to the variance of each row's log mean, (n_rows,).
+
+    To first order, less what the level makes up for.
+    """
     covariance = offset_covariance(fitted)
     if covariance is None:
         return None
     out = np.empty(len(rows))
+    kept = fitted.coefficients_.information.kept  # type: ignore[union-attr]
     for part, z, group in _pieces(fitted, rows):
+        z = z * kept
         for g in np.unique(group):
             mine = group == g
             out[part][mine] = np.einsum("ij,jk,ik->i", z[mine], covariance[g], z[mine])

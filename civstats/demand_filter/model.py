@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.demand_filter._estimation import own_dispersion, sample_series, with_values
+from civstats.demand_filter._offset_information import measure
 from civstats.demand_filter._offset_rule import OffsetRule
 from civstats.demand_filter._shared import Settled, Shared
 from civstats.demand_filter.covariates import OffsetDesign
@@ -190,6 +191,12 @@ class DemandFilter:
                 self.coefficients_ = replace(self.coefficients_, trees=self.trees_.text)
                 self.coefficients_ = replace(self.coefficients_, centre=self.tree_centre(panel))
                 settled = shared.again(settled, self.offset(rows))
+        if design and design.names:
+            found = measure(
+                settled.obs, settled.params, matrix, max_rows=self.sample_rows, seed=self.seed,
+                n_jobs=self.n_jobs,
+            )  # fmt: skip
+            self.coefficients_ = replace(self.coefficients_, information=found)
         whole, params = settled.whole, settled.params
         tested = [n for n in ("dispersion", "level_sd") if n in whole.names]
         self.heterogeneity_ = {n: heterogeneity(whole, n) for n in tested}

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from civstats.demand_filter._offset_information import OffsetInformation
 from civstats.demand_filter.responses import Responses
 
 Respond = Callable[[np.ndarray], Responses]
@@ -51,6 +52,8 @@ class OffsetCoefficients:
         What LightGBM adds, in its own text format; empty without.
     centre : pandas.Series, optional
         By series: mean of what the trees say of its days, taken off, since it belongs to the level.
+    information : OffsetInformation, optional
+        What the sample says of the pooled coefficients.
     """
 
     names: tuple[str, ...]
@@ -61,6 +64,7 @@ class OffsetCoefficients:
     result: Any = None
     trees: str = ""
     centre: pd.Series | None = None
+    information: OffsetInformation | None = None
 
     def offsets(self, matrix: np.ndarray, group: np.ndarray) -> np.ndarray:
         """Return the regression's offset of rows with regressors `matrix` in groups `group`."""

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from civstats.demand_filter import _store
-from civstats.demand_filter._offset_error import KeptRegression
+from civstats.demand_filter._offset_information import OffsetInformation
+from civstats.demand_filter._profile import Profile
 from civstats.demand_filter._recovery import Recovered, own_days, recover_rows
 from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.empirical_bayes import Estimate, Heterogeneity
@@ -46,8 +47,8 @@ _FITTED = (
     "means_",
 )  # fmt: skip
 _CLASSES = (
-    OffsetDesign, OffsetCoefficients, KeptRegression, Groups, FilterParameters, Estimate, Heterogeneity, State, Grid,
-    SeriesMeans,
+    OffsetDesign, OffsetCoefficients, OffsetInformation, Groups, FilterParameters, Estimate, Heterogeneity, Profile, State,
+    Grid, SeriesMeans,
 )  # fmt: skip
 
 
@@ -86,9 +87,7 @@ class Posterior:
             "freq": self.freq,
         }
         nothing = np.zeros((0, 0))
-        result = self.model.coefficients_.result
-        kept = None if result is None else KeptRegression(np.asarray(result.normalized_cov_params))
-        _store.save(path, held, {"result": kept, "scores": nothing, "curvatures": nothing})
+        _store.save(path, held, {"result": None, "scores": nothing, "curvatures": nothing})
 
     @classmethod
     def load(cls, path: str | Path) -> Posterior:

@@ -23,11 +23,14 @@ class Responses:
         Derivative of the series' log marginal likelihood in the day's offset; 0 on silent days.
     info : numpy.ndarray, shape (n_rows,)
         Information that the day would hold with its level known and its demand seen, >= 0.
+    level : numpy.ndarray, shape (n_rows,), optional
+        Mean of the smoothed level on days that speak, else 0.
     """
 
     loglik: np.ndarray
     score: np.ndarray
     info: np.ndarray
+    level: np.ndarray | None = None
 
 
 def responses(
@@ -36,6 +39,7 @@ def responses(
     *,
     grid: Grid | None = None,
     n_jobs: int | None = None,
+    means: bool = False,
 ) -> Responses:
     """Return score and information of every day, from both passes.
 
@@ -49,10 +53,13 @@ def responses(
     grid : Grid, optional
     n_jobs : int, optional
         Threads; None is one per processor.
+    means : bool
+        Return the smoothed levels' means, too.
     """
     from civstats.demand_filter._response import respond
 
     score, info = np.zeros(obs.n_rows), np.zeros(obs.n_rows)
+    level = np.zeros(obs.n_rows) if means else None
     shift, slope = shifts(obs.offset, obs.exposure, params.family)
     matrix, family = params.matrix(obs.n_series), FAMILIES.index(params.family)
 
@@ -64,6 +71,8 @@ def responses(
             matrix[day.series], day.levels,
         )  # fmt: skip
         score[day.rows], info[day.rows] = s, w
+        if level is not None:
+            level[day.rows] = day.smoothed.sum(axis=1) @ day.levels
 
     levels = visit_posteriors(obs, params, one, keep=obs.kind != SILENT, grid=grid, n_jobs=n_jobs)
-    return Responses(levels.loglik, score, info)
+    return Responses(levels.loglik, score, info, level)

@@ -13,7 +13,7 @@ from civstats import CivstatsError, validate_panel
 from civstats.censoring import NegBin
 from civstats.data.synthetic import WorldParameters, make_panel
 from civstats.demand_filter import DemandFilter, FilterParameters, build_grid, smooth_levels
-from civstats.demand_filter._offset_error import KeptRegression
+from civstats.demand_filter._offset_information import OffsetInformation
 from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.empirical_bayes import Estimate
 from civstats.demand_filter.model import Groups
@@ -415,9 +415,12 @@ def test_the_error_of_the_offsets_widens_the_bands_of_the_level():
     k = len(model.design_.names)
     covariance = np.diag(np.linspace(0.02, 0.08, k))
     zero = zero_offsets(model.design_.names, 1)
-    model.coefficients_ = replace(zero, result=KeptRegression(covariance))
+    data = np.linalg.inv(covariance) - np.diag(1 / np.square(model.design_.prior_sd))
+    kept = np.linspace(1.0, 0.6, k)
+    model.coefficients_ = replace(zero, information=OffsetInformation(data, kept))
     wide = recover(panel, model, levels=[80], n_draws=400, parameter_draws=200)
     z = model.design_.matrix(panel).astype(float)
+    z = z * kept
     variance = ((z @ covariance) * z).sum(axis=1)
     obs = model.observations(panel)
     sd = smooth_levels(obs, model.parameters_).smoothed.sd
