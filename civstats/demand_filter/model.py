@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from civstats.demand_filter._estimation import own_dispersion, sample_series, with_values
 from civstats.demand_filter._offset_information import measure
@@ -164,6 +165,7 @@ class DemandFilter:
         names += ["zero_inflation"] if self.family == "zero_inflated_negbin" else []
         return (*names, *(("out_rate", "back_rate") if self.hidden else ()))
 
+    @threadpool_limits.wrap(limits=1, user_api="blas")  # its matrices are too small for threads
     def fit(self, panel: pd.DataFrame) -> DemandFilter:
         """Estimate offsets and hyperparameters on a validated panel.
 
