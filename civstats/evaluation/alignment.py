@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation._windows import refuse_gaps
 from civstats.evaluation.metric import Part
 from civstats.schema import (
     CUTOFF,
@@ -105,7 +106,8 @@ def align(forecasts: pd.DataFrame, panel: pd.DataFrame) -> Alignment:
     ------
     ForecastError
         For missing columns, unknown series, repeated rows, days not after their cutoff, days
-        without an actual, or days of a window that have an actual but no forecast.
+        without an actual, or days of a window that have an actual but no forecast, be it of one
+        series or of all.
     PanelError
         If the panel repeats a series and day.
     """
@@ -136,7 +138,7 @@ def align(forecasts: pd.DataFrame, panel: pd.DataFrame) -> Alignment:
         cell, series, column = cell[order], series[order], column[order]
         step = np.diff(cell)
     repeated = np.flatnonzero(step == 0)
-    found = _actuals(panel, panel_series, days, len(ids))
+    found, calendar = _actuals(panel, panel_series, days, len(ids))
     aligned = Alignment(
         forecasts,
         order,
@@ -162,6 +164,7 @@ def align(forecasts: pd.DataFrame, panel: pd.DataFrame) -> Alignment:
             f"{aligned.where(int(lost.argmax()))}); score days the panel holds"
         )
     _refuse_holes(aligned, cell, found)
+    refuse_gaps(aligned, calendar)
     return aligned
 
 
@@ -226,12 +229,16 @@ def _number_dates(frame: pd.DataFrame, column: str) -> tuple[np.ndarray, pd.Date
 
 def _actuals(
     panel: pd.DataFrame, series: np.ndarray, days: pd.DatetimeIndex, n_series: int
-) -> np.ndarray:
-    """Return the panel row of each series and day, -1 where there is none, (n_series, n_days)."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the panel row of each series and day, -1 where there is none, (n_series, n_days).
+
+    And the days on which one of the series has a row, from the first to the last of `days`.
+    """
     # The panel is often a hundred times longer than the forecasts: cut it down first.
     dates = panel[DS].to_numpy().astype("datetime64[ns]", copy=False)
     known = days.to_numpy()
     rows = np.flatnonzero((dates >= known[0]) & (dates <= known[-1]) & (series >= 0))
+    calendar = np.sort(pd.unique(dates[rows]))
     place = np.minimum(np.searchsorted(known, dates[rows]), len(known) - 1)
     match = known[place] == dates[rows]
     rows, place = rows[match], place[match]
@@ -243,7 +250,7 @@ def _actuals(
             f"the panel repeats {len(rows) - int((table >= 0).sum())} series and date(s) of the "
             "scored days; pass it through validate_panel"
         )
-    return table.reshape(n_series, len(known))
+    return table.reshape(n_series, len(known)), calendar
 
 
 def _refuse_holes(aligned: Alignment, cell: np.ndarray, found: np.ndarray) -> None:

@@ -65,3 +65,22 @@ def test_what_does_not_match_raises(panel, forecasts):
         evaluate(forecasts, panel, n_boot=-1)
     with pytest.raises(CivstatsError, match="block"):
         evaluate(forecasts, panel, block=0)
+
+
+def test_a_day_that_no_series_has_inside_a_window_raises(panel, forecasts):
+    first, *_, last = sorted(forecasts["cutoff"].unique())
+    day = last + pd.Timedelta(days=3)
+    with pytest.raises(ForecastError, match=r"1 day\(s\) inside a window without a forecast of any"):
+        evaluate(forecasts[forecasts["ds"] != day], panel, n_boot=0)
+    # In overlapping windows the day has its forecast of another cutoff.
+    twice = make_forecasts(panel, h=10, step=3, n_windows=3)
+    hole = (twice["cutoff"] == twice["cutoff"].max()) & (
+        twice["ds"] == twice["cutoff"].max() + pd.Timedelta(days=2)
+    )
+    assert hole.sum() == 6
+    with pytest.raises(ForecastError, match=rf"cutoff {twice['cutoff'].max().date()}"):
+        evaluate(twice[~hole], panel, n_boot=0)
+    # A panel without that day, such as a week's end, has nothing to forecast there.
+    closed = panel[panel["ds"] != first + pd.Timedelta(days=3)]
+    kept = forecasts[forecasts["ds"] != first + pd.Timedelta(days=3)]
+    assert len(evaluate(kept, closed, n_boot=0, metrics="bias"))
