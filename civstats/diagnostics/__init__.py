@@ -1,0 +1,28 @@
+"""Posterior review: gates, predictive checks through the censoring, LOO, sensitivity, calibration."""
+
+from civstats.diagnostics._statistics import STATISTICS
+from civstats.diagnostics.gates import GateError, Limits, check_gates, gates, passed
+from civstats.diagnostics.loo import Loo, psis_loo
+from civstats.diagnostics.parameters import parameter_table
+from civstats.diagnostics.pit import posterior_pit
+from civstats.diagnostics.predictive import predictive_check, replicated_sales
+from civstats.diagnostics.sampler import sampler_table
+from civstats.diagnostics.sensitivity import power_scale_weights, prior_sensitivity
+
+__all__ = [
+    "STATISTICS",
+    "GateError",
+    "Limits",
+    "Loo",
+    "check_gates",
+    "gates",
+    "parameter_table",
+    "passed",
+    "posterior_pit",
+    "power_scale_weights",
+    "predictive_check",
+    "prior_sensitivity",
+    "psis_loo",
+    "replicated_sales",
+    "sampler_table",
+]
