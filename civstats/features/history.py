@@ -18,11 +18,14 @@ import pandas as pd
 
 from civstats.schema import (
     DS,
+    LEVEL_FILTERED,
     RECOVERED_FILTERED,
     TRUTH,
     CivstatsError,
+    Y,
     check_treatment,
     series_index,
+    stockout_days,
     treated_sales,
 )
 
@@ -77,19 +80,26 @@ _FILTER = {"group": (), "sample_rows": 20_000, "rounds": 2}
 
 
 def filtered_demand(
-    panel: pd.DataFrame, fitted: DemandFilter | None = None, *, n_jobs: int | None = 1
+    panel: pd.DataFrame,
+    fitted: DemandFilter | None = None,
+    *,
+    treatment: str = "censor",
+    n_jobs: int | None = 1,
 ) -> tuple[np.ndarray, DemandFilter]:
     """Return sales with stockout days replaced by what the days so far say of their demand.
 
     On a stockout day the demand filter's E[D | days up to it], never a smoothed value: that has
-    seen the days after it, which are what a lag is to help predict.
+    seen the days after it, which are what a lag is to help predict. Under ``mask`` not even the
+    day's own sales are read: its value is the mean that the in-stock days before it expect.
 
     Parameters
     ----------
     panel : pandas.DataFrame
         Validated, whole units; no day after the cutoff.
     fitted : DemandFilter, optional
-        Under ``censor``, with parameters to keep; fitted on the panel if None.
+        Under the same treatment, with parameters to keep; fitted on the panel if None.
+    treatment : {"censor", "mask"}
+        What the filter learns from a stockout day.
     n_jobs : int, optional
         Threads.
 
@@ -106,14 +116,18 @@ def filtered_demand(
     from civstats.demand_filter import DemandFilter
     from civstats.demand_filter.recovery import recover
 
-    key = None if fitted is not None else _content(panel)
+    key = None if fitted is not None else treatment + _content(panel)
     if key is not None and key in _KEPT:
         demand, fitted = _KEPT[key]
         return demand.copy(), fitted
     if fitted is None:
-        fitted = DemandFilter(treatment="censor", n_jobs=n_jobs, **_FILTER).fit(panel)  # type: ignore[arg-type]
+        fitted = DemandFilter(treatment=treatment, n_jobs=n_jobs, **_FILTER).fit(panel)  # type: ignore[arg-type]
     found = recover(panel, fitted, levels=(), n_jobs=n_jobs).frame
     demand = found[RECOVERED_FILTERED].to_numpy()
+    if treatment == "mask":
+        # A masked filter's recovery still takes the day's own sales for a bound of its demand.
+        level = found[LEVEL_FILTERED].to_numpy()
+        demand = np.where(stockout_days(panel), level, panel[Y].to_numpy()).astype(np.float32)
     if key is not None:
         while len(_KEPT) >= _MOST_KEPT:
             _KEPT.pop(next(iter(_KEPT)))

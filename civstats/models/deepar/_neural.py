@@ -1,0 +1,218 @@
+"""What DeepAR and TFT share: a panel in, a trained network, histories that move on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from civstats.models._boosting_checks import check_censorable
+from civstats.models.base import Forecaster
+from civstats.models.deepar._known import KnownCoding
+from civstats.models.deepar._series import SeriesData, covariates_of, fed_history, series_data
+from civstats.models.deepar._settings import Settings
+from civstats.schema import DS, ID, TREATMENTS, ForecastError, PanelError, Y, treated_sales
+
+if TYPE_CHECKING:
+    from civstats.demand_filter import DemandFilter
+    from civstats.models.deepar._windows import Windows
+
+
+class NeuralForecaster(Forecaster):
+    """A network of neuralforecast's, trained and fed under a treatment; see its subclasses."""
+
+    treatments: ClassVar[tuple[str, ...]] = TREATMENTS
+    cost: ClassVar[Any] = "slow"
+    can_update: ClassVar[bool] = True
+    own_threads: ClassVar[bool] = True
+    kind: ClassVar[str]
+
+    network_: Any
+    losses_: pd.DataFrame
+    _filter: DemandFilter | None
+
+    def _set(
+        self, settings: Settings, checkpoint: str | Path | None, device: str | None, progress: bool
+    ) -> None:
+        self.settings = settings
+        self.checkpoint, self.device, self.progress = checkpoint, device, progress
+
+    @property
+    def _recurrent(self) -> bool:
+        return self.kind == "deepar"
+
+    def _fit(self, panel: pd.DataFrame) -> None:
+        from civstats.models.deepar import _networks, _training
+
+        s = self.settings
+        if s.treatment == "censor":
+            check_censorable(panel, self.name)
+        elif s.distribution != "student_t":
+            _check_counts(panel, self.name)
+        if not np.isfinite(treated_sales(panel, s.treatment)[0]).any():
+            raise ForecastError(
+                f"{self.name}: every day is a stockout day, which leaves nothing to learn demand "
+                f"from under treatment {s.treatment!r}; check the flags, or give a history with "
+                "days in stock"
+            )
+        self._filter = None
+        self._coding = KnownCoding.learn(covariates_of(panel), series_id=s.series_id)
+        self._lay_out(panel)
+        with self._computing():
+            windows = self._windows()
+            val_size = s.h if s.val_size is None else s.val_size
+            cut = _training.training_cut(
+                windows, val_size, drop_windows=s.drop_windows, name=self.name
+            )
+            network = _networks.build(self.kind, self._shape(windows), s.seed)
+            schedule = _training.Schedule(
+                s.max_steps, s.batch_size, s.learning_rate, self._h_train, s.val_every,
+                s.patience, s.grad_clip, s.seed,
+            )  # fmt: skip
+            file = None
+            if self.checkpoint is not None:
+                file = _training.checkpoint_file(
+                    self.checkpoint, self.kind, asdict(s), self._data.digest()
+                )
+            log = _training.train(
+                network, windows, cut, schedule, checkpoint=file, progress=self.progress
+            )
+        self.network_ = network.cpu()
+        self.losses_ = pd.DataFrame(log, columns=["step", "training", "validation"])
+
+    def _update(self, panel: pd.DataFrame) -> None:
+        self._lay_out(panel)
+
+    def _lay_out(self, panel: pd.DataFrame) -> None:
+        """Keep what training and forecasts need of a panel, stockout days as the treatment says."""
+        s = self.settings
+        if s.history == "raw":
+            demand = panel[Y].to_numpy(dtype=np.float32)
+        else:
+            demand, self._filter = fed_history(
+                panel, s.treatment, self._filter, s.num_threads or None
+            )
+        self._history = covariates_of(panel)
+        self._data: SeriesData = series_data(
+            panel, s.treatment, demand, self._coding, raw=s.history == "raw"
+        )
+
+    @property
+    def _h_train(self) -> int:
+        s = self.settings
+        return s.h if s.h_train is None or not self._recurrent else s.h_train
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        from civstats.models.deepar import _networks
+
+        with _networks.threads(self.settings.num_threads):
+            yield
+
+    def _windows(self, ahead: np.ndarray | None = None) -> Windows:
+        from civstats.models.deepar import _networks
+        from civstats.models.deepar._windows import Windows
+
+        return Windows(
+            self._data,
+            input_size=self.settings.input_size,
+            h=self.settings.h,
+            lags=self.settings.lags,
+            recurrent=self._recurrent,
+            device=_networks.choose_device(self.device),
+            ahead=ahead,
+        )
+
+    def _shape(self, windows: Windows) -> Any:
+        from civstats.models.deepar._networks import Shape
+
+        s, coding = self.settings, self._coding
+        labels = coding.categories | coding.static
+        return Shape(
+            h=s.h,
+            input_size=s.input_size,
+            past=windows.past_names,
+            known=coding.names,
+            static=["log_scale", *coding.static],
+            cardinalities={c: len(v) for c, v in labels.items()},
+            hidden_size=s.hidden_size,
+            n_layers=s.n_layers,
+            embedding_size=s.embedding_size,
+            dropout=s.dropout,
+            distribution=s.distribution,
+        )
+
+    def _ahead(self, future: pd.DataFrame, *, most: int | None) -> tuple[np.ndarray, int]:
+        """Return the features of days ahead, (n_series, n_days, n_features), and their number.
+
+        Series that `future` does not hold have zeros.
+        """
+        dates = pd.DatetimeIndex(np.sort(future[DS].unique()))
+        known = self._data.dates
+        step = known[-1] - known[-2] if len(known) > 1 else pd.Timedelta(days=1)
+        position = np.rint((dates - self.cutoff_) / step).astype(int)
+        if (position != np.arange(1, len(dates) + 1)).any():
+            raise ForecastError(
+                f"{self.name} goes on day by day: future must hold every day after the cutoff "
+                f"{self.cutoff_.date()} up to its last, but its {len(dates)} day(s) begin on "
+                f"{dates[0].date()} and end on {dates[-1].date()}"
+            )
+        if most is not None and len(dates) > most:
+            raise ForecastError(
+                f"{self.name} has learnt {most} period(s) ahead, but future reaches {len(dates)}; "
+                f"fit it with h={len(dates)}"
+            )
+        rows = self._coding.of(self._history, future)
+        ids = pd.Index(future[ID].iloc[:: len(dates)].astype(object))
+        out = np.zeros((len(self._data.ids), len(dates), rows.shape[1]), dtype=np.float32)
+        out[self._data.ids.get_indexer(ids)] = rows.reshape(len(ids), len(dates), -1)
+        return out, len(dates)
+
+    @classmethod
+    def arguments_of(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return the constructor's arguments among settings."""
+        names = inspect.signature(cls).parameters
+        return {k: v for k, v in settings.items() if k in names}
+
+    def save(self, folder: str | Path) -> None:
+        """Write the network and what its forecasts need, without pickle.
+
+        Of past sales that is the last `input_size` days and lags, as the network reads them.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Made if missing. Files appear whole or not at all.
+        """
+        from civstats.models.deepar import _store
+
+        _store.save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: str | None = None) -> NeuralForecaster:
+        """Read what :meth:`save` wrote; it forecasts, and takes updates, without the training panel.
+
+        Raises
+        ------
+        DataError
+            If the folder holds no such model, or another kind or format.
+        """
+        from civstats.models.deepar import _store
+
+        return _store.load(cls, Path(folder), device)
+
+
+def _check_counts(panel: pd.DataFrame, name: str) -> None:
+    y = panel[Y].to_numpy()
+    odd = int((y != np.rint(y)).sum())
+    if odd:
+        raise PanelError(
+            f"{name} with a distribution of counts needs whole units: {odd} row(s) with "
+            f"fractional sales; rescale {Y}, or use distribution='student_t'"
+        )
