@@ -10,6 +10,7 @@ from scipy import optimize, stats
 
 from civstats.evaluation._daily import DailyParts, DailyScorer
 from civstats.evaluation._dm import MIN_PERIODS, DieboldMariano, diebold_mariano
+from civstats.evaluation._notes import caution
 from civstats.evaluation.metric import Metric
 from civstats.evaluation.scoring import Scorer
 from civstats.schema import CENSORED, IN_STOCK_SHARE, CivstatsError, Y, stockout_days
@@ -47,7 +48,7 @@ class Entry:
                 "an outcome of probability 0" if self.value == np.inf else "the score is undefined"
             )
             return
-        self.caution = scorer.caution(name, regime, metric, level)[0]
+        self.caution = caution(scorer, name, regime, metric, level)[0]
         parts = daily.parts(name, regime, metric, level)
         if metric.name in DISTANCES:
             target = _target(scorer, panel, name, regime, metric, level)

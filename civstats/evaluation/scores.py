@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation._notes import caution, join, remarks
 from civstats.evaluation.metric import Metric
 from civstats.evaluation.scoring import Scorer, choose_metrics
 from civstats.schema import SCORES, CivstatsError, Forecast, check_level, parse_alias
@@ -89,7 +90,9 @@ def evaluate(
         undefined: NaN, and `identified` is False. So are scores that are not proper here. A score
         whose target the data do not identify keeps its value with `identified` False; `note` says
         why: the mean where over half of the days are stockouts, a censored pinball whose quantiles
-        lie above anything ever stocked.
+        lie above anything ever stocked. A note beside an identified score says what it is not, or what
+        it lacks: one of sales is not one of demand once 5 % of the days are stockouts; series
+        without a forecast at some cutoff, unequal windows, windows without a scale.
 
     Raises
     ------
@@ -169,12 +172,14 @@ def _score(
     model, treatment = parse_alias(name)
     reason = scorer.obstacle(name, regime, metric)
     note = np.full(size, reason, dtype=object)
+    said = np.full(size, "", dtype=object)
     value, lo, hi, expected = (np.full(size, np.nan) for _ in range(4))
     if not reason:
         values = scorer.replicates(name, regime, metric, level)
         lo, hi = scorer.bootstrap.interval(values, confidence)
         value, expected = values[0], scorer.expected(name, regime, metric, level)
-        note = scorer.caution(name, regime, metric, level)
+        note = caution(scorer, name, regime, metric, level)
+        said = remarks(scorer, name, regime, metric)
         lost = "undefined: nothing to score, or to divide by"
         if metric.needs & {"family", "distribution"} and (scorer.count(regime, metric) > 0).all():
             lost = (
@@ -195,5 +200,5 @@ def _score(
         "n": scorer.count(regime, metric),
         "expected": expected,
         "identified": note == "",
-        "note": note,
+        "note": join(note, np.where(np.isnan(value), "", said)),
     }

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from civstats.evaluation._rows import Rows, per_cutoff, select
+from civstats.evaluation._windows import window_remarks
 from civstats.evaluation.alignment import align
 from civstats.evaluation.censored import NOT_PROPER, most_stocked
 from civstats.evaluation.distributions import MIN_DRAWS, Distribution, read_distributions
@@ -26,7 +28,6 @@ from civstats.schema import (
     CivstatsError,
     Forecast,
     ForecastError,
-    Y,
     stockout_days,
 )
 
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = ["METRICS", "Scorer", "choose_metrics"]
-
-HEAVY = 0.5
-"""Share of stockout days above which scores of the mean are flagged: sales do not identify it."""
-UNSEEN = 0.05
-"""Share of quantiles above anything ever stocked above which a censored pinball is flagged."""
 
 
 class Scorer:
@@ -84,14 +80,12 @@ class Scorer:
         self._out = stockout_days(held)
         chosen = choose_regimes(regimes, held)
         self.rows = {r.name: select(r, held, self.aligned, self.bootstrap) for r in chosen}
-        self._panel = panel
+        self.panel = panel
         self._scales: dict[str, tuple[np.ndarray, ...]] = {}
         self._name = ""
         self._columns: dict[tuple[Part, float | None], np.ndarray] = {}
         self._distribution: Distribution | None = None
         self._sales: tuple[np.ndarray, ...] | None = None
-        self._most: np.ndarray | None = None
-        self._heavy: np.ndarray | None = None
 
     def _one_step(self, panel: pd.DataFrame) -> bool:
         """Whether every forecast is for the first period after its cutoff."""
@@ -137,7 +131,7 @@ class Scorer:
         rows = self.rows[regime]
         target = rows.regime.target
         if target not in self._scales:
-            self._scales[target] = scales(self._panel, target, self.aligned, self.season_length)
+            self._scales[target] = scales(self.panel, target, self.aligned, self.season_length)
         _, squared, seasonal = self._scales[target]
         table = squared if which == "squared" else seasonal
         values: np.ndarray = table.reshape(-1)[rows.window]
@@ -170,31 +164,21 @@ class Scorer:
             return f"{int((rows.actual % 1 != 0).sum())} target(s) are no whole numbers: the family is one of counts"
         return ""
 
-    def caution(self, name: str, regime: str, metric: Metric, level: float | None) -> np.ndarray:
-        """Return why a score's target is not identified, empty where it is, (1 + n_cutoffs,)."""
-        rows = self.rows[regime]
-        if metric.rewards_mean and rows.regime.target == Y:
-            if self._heavy is None:
-                ones = np.ones(len(self._out))
-                self._heavy = per_cutoff(
-                    self.n_cutoffs, self.aligned.cutoff, self._out.astype(float), ones
-                )
-            share = self._heavy
-            text = "not identified: {:.0%} of the days are stockouts, sales do not tell the mean"
-            return np.array([text.format(s) if s > HEAVY else "" for s in share], dtype=object)
-        if metric.kind == "censored" and metric.by_level:
-            if self._most is None:
-                self._most = most_stocked(self._panel, self.aligned.ids)[self.aligned.series]
-            most = rows.of(self._most)
-            share = per_cutoff(
-                self.n_cutoffs,
-                rows.cutoff,
-                (rows.of(self.read(name, "hi", level)) > most).astype(float),
-                np.ones(len(rows.actual)),
-            )
-            text = "not identified: {:.0%} of the quantiles lie above anything ever stocked"
-            return np.array([text.format(s) if s > UNSEEN else "" for s in share], dtype=object)
-        return np.full(1 + self.n_cutoffs, "", dtype=object)
+    @cached_property
+    def share_out(self) -> np.ndarray:
+        """Share of the forecast days that are stockouts, pooled first, shape (1 + n_cutoffs,)."""
+        out = self._out.astype(float)
+        return per_cutoff(self.n_cutoffs, self.aligned.cutoff, out, np.ones(len(out)))
+
+    @cached_property
+    def most_stocked(self) -> np.ndarray:
+        """Most units that each row's series ever had in stock, shape (n,)."""
+        return most_stocked(self.panel, self.aligned.ids)[self.aligned.series]
+
+    @cached_property
+    def window_remarks(self) -> np.ndarray:
+        """What is unequal between windows, shape (1 + n_cutoffs,)."""
+        return window_remarks(self.aligned, self.panel)
 
     def replicates(
         self, name: str, regime: str, metric: Metric, level: float | None = None
