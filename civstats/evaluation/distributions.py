@@ -198,19 +198,29 @@ def read_distributions(forecasts: Iterable[Forecast], aligned: Alignment) -> Dis
     Raises
     ------
     ForecastError
-        For marginals of another family than ``negbin``, or of a shape that is not rectangular.
+        For marginals of another family than ``negbin``, of a shape that is not rectangular, or two
+        forecasts for the same rows.
     """
+    n = len(aligned.series)
+    taken = np.zeros(n, dtype=bool)
     families: list[tuple[np.ndarray, tuple[np.ndarray, ...]]] = []
     draws: list[tuple[np.ndarray, np.ndarray]] = []
     for forecast in forecasts:
         rows, at, found = _place(forecast, aligned)
         if found is None or not len(rows):
             continue
+        if taken[rows].any():
+            first = int(rows[taken[rows].argmax()])
+            raise ForecastError(
+                f"{forecast.name}: {int(taken[rows].sum())} row(s) have two distributions (first "
+                f"{aligned.where(first)}, cutoff {aligned.cutoffs[aligned.cutoff[first]].date()}); "
+                "hand in one forecast of a model and cutoff"
+            )
+        taken[rows] = True
         if isinstance(found, tuple):
             families.append((rows, tuple(x[at] for x in found)))
         else:
             draws.append((rows, found[at]))
-    n = len(aligned.series)
     if families and draws:
         raise ForecastError("some cutoffs have marginals and some only paths: hand in one kind")
     if families:

@@ -137,6 +137,8 @@ def test_distributions_are_found_by_series_day_and_cutoff():
     partial = read_distributions(handed[:1], aligned)
     assert np.isnan(partial.cdf(np.zeros(40))).sum() == 20
     assert read_distributions([], aligned) is None
+    with pytest.raises(ForecastError, match=r"A_mask: 20 row\(s\) have two distributions.*cutoff"):
+        read_distributions([*handed, handed[1]], aligned)
 
 
 def test_marginals_out_of_shape_or_range_are_refused():
