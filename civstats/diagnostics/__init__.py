@@ -6,7 +6,9 @@ from civstats.diagnostics.loo import Loo, psis_loo
 from civstats.diagnostics.parameters import parameter_table
 from civstats.diagnostics.pit import posterior_pit
 from civstats.diagnostics.predictive import predictive_check, replicated_sales
+from civstats.diagnostics.rank_ecdf import ecdf_band, rank_table, uniform_p_value
 from civstats.diagnostics.sampler import sampler_table
+from civstats.diagnostics.sbc import sbc_ranks, thin
 from civstats.diagnostics.sensitivity import power_scale_weights, prior_sensitivity
 
 __all__ = [
@@ -15,6 +17,7 @@ __all__ = [
     "Limits",
     "Loo",
     "check_gates",
+    "ecdf_band",
     "gates",
     "parameter_table",
     "passed",
@@ -23,6 +26,10 @@ __all__ = [
     "predictive_check",
     "prior_sensitivity",
     "psis_loo",
+    "rank_table",
     "replicated_sales",
     "sampler_table",
+    "sbc_ranks",
+    "thin",
+    "uniform_p_value",
 ]
