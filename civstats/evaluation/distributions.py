@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.censoring import NegBin
-from civstats.evaluation.alignment import Alignment
-from civstats.schema import CUTOFF, DS, ID, Forecast, ForecastError
+from civstats.schema import DS, ID, ForecastError
 
 MIN_DRAWS = 1000
 """Sample paths below which no CRPS is computed from them."""
@@ -40,6 +38,9 @@ class Distribution(Protocol):
     def crps(self, y: np.ndarray, bound: np.ndarray | None = None) -> np.ndarray | None:
         """Return the CRPS, localised below `bound` if given, shape (n,); None with few draws."""
 
+    def expectation(self) -> np.ndarray:
+        """Return E[D], shape (n,)."""
+
 
 @dataclass(frozen=True)
 class NegBinRows:
@@ -64,6 +65,11 @@ class NegBinRows:
     def take(self, rows: np.ndarray) -> NegBinRows:
         """Return the distributions of some rows."""
         return NegBinRows(self.weight[rows], self.mean[rows], self.dispersion[rows])
+
+    def expectation(self) -> np.ndarray:
+        """Return E[D], shape (n,)."""
+        mean: np.ndarray = (self.weight * self.mean).sum(axis=1)
+        return mean
 
     def _mix(self, of: str, x: np.ndarray, *, log: bool) -> np.ndarray:
         x = np.asarray(x, dtype=float)
@@ -142,6 +148,10 @@ class DrawRows:
         """Return the draws of some rows."""
         return DrawRows(self.draws[rows])
 
+    def expectation(self) -> np.ndarray:
+        """Return the mean of the draws, shape (n,)."""
+        return np.asarray(self.draws.mean(axis=1, dtype=float))
+
     def cdf(self, x: np.ndarray) -> np.ndarray:
         """Return the share of draws <= x, shape (n,)."""
         out = (self.draws <= np.asarray(x, dtype=float)[:, None]).mean(axis=1)
@@ -179,104 +189,6 @@ class DrawRows:
                 actual = np.minimum(actual, bound[part])
             out[part] = scoringrules.crps_ensemble(actual, draws, estimator="fair")
         return out
-
-
-def read_distributions(forecasts: Iterable[Forecast], aligned: Alignment) -> Distribution | None:
-    """Return a model's predictive distributions on the rows of an alignment.
-
-    Parameters
-    ----------
-    forecasts : iterable of Forecast
-        Of one model, a cutoff each; marginals are preferred to paths.
-    aligned : Alignment
-
-    Returns
-    -------
-    Distribution or None
-        Rows that no forecast covers hold NaN; None if none of them has marginals or paths.
-
-    Raises
-    ------
-    ForecastError
-        For marginals of another family than ``negbin``, of a shape that is not rectangular, or two
-        forecasts for the same rows.
-    """
-    n = len(aligned.series)
-    taken = np.zeros(n, dtype=bool)
-    families: list[tuple[np.ndarray, tuple[np.ndarray, ...]]] = []
-    draws: list[tuple[np.ndarray, np.ndarray]] = []
-    for forecast in forecasts:
-        rows, at, found = _place(forecast, aligned)
-        if found is None or not len(rows):
-            continue
-        if taken[rows].any():
-            first = int(rows[taken[rows].argmax()])
-            raise ForecastError(
-                f"{forecast.name}: {int(taken[rows].sum())} row(s) have two distributions (first "
-                f"{aligned.where(first)}, cutoff {aligned.cutoffs[aligned.cutoff[first]].date()}); "
-                "hand in one forecast of a model and cutoff"
-            )
-        taken[rows] = True
-        if isinstance(found, tuple):
-            families.append((rows, tuple(x[at] for x in found)))
-        else:
-            draws.append((rows, found[at]))
-    if families and draws:
-        raise ForecastError("some cutoffs have marginals and some only paths: hand in one kind")
-    if families:
-        width = max(part[0].shape[1] for _, part in families)
-        arrays = [np.full((n, width), np.nan) for _ in range(3)]
-        for rows, part in families:
-            # Components that another cutoff has more of weigh nothing.
-            for array, values, fill in zip(arrays, part, (0.0, 1.0, 1.0), strict=True):
-                array[rows, : values.shape[1]] = values
-                array[rows, values.shape[1] :] = fill
-        return NegBinRows(*arrays)
-    if not draws:
-        return None
-    width = min(values.shape[1] for _, values in draws)
-    out = np.full((n, width), np.nan, dtype=np.float32)
-    for rows, values in draws:
-        out[rows] = values[:, :width]
-    return DrawRows(out)
-
-
-def _place(
-    forecast: Forecast, aligned: Alignment
-) -> tuple[np.ndarray, np.ndarray, np.ndarray | tuple[np.ndarray, ...] | None]:
-    """Find the aligned rows of one forecast, their place in it, and its distributions by place."""
-    nowhere = np.empty(0, dtype=int)
-    found: np.ndarray | tuple[np.ndarray, ...]
-    if forecast.marginal is not None:
-        ids, ds = (forecast.marginal[c].unique() for c in (ID, DS))
-        found = components(forecast.marginal, len(ids) * len(ds), forecast.name)
-        _refuse_disorder(forecast.marginal, len(ids), len(ds), forecast.name)
-    elif forecast.paths is not None:
-        ids, ds = (forecast.paths[c].to_numpy() for c in (ID, DS))
-        values = forecast.paths.to_numpy()
-        if not np.isfinite(values).all():
-            raise ForecastError(f"{forecast.name}: paths hold missing or infinite values")
-        found = values.transpose(0, 2, 1).reshape(len(ids) * len(ds), -1)
-    else:
-        return nowhere, nowhere, None
-    cutoffs = aligned.cutoffs.get_indexer(pd.Index(forecast.frame[CUTOFF].unique()))
-    mine = np.flatnonzero(np.isin(aligned.cutoff, cutoffs))
-    i = pd.Index(ids).get_indexer(aligned.ids)[aligned.series[mine]]
-    t = pd.DatetimeIndex(ds).get_indexer(aligned.days)[aligned.column_day[aligned.column[mine]]]
-    held = (i >= 0) & (t >= 0)
-    return mine[held], (i * len(ds) + t)[held], found
-
-
-def _refuse_disorder(marginal: pd.DataFrame, n_ids: int, n_days: int, name: str) -> None:
-    """Raise where marginals are not a full table sorted by series, then day."""
-    k = len(marginal) // max(n_ids * n_days, 1)
-    i = pd.factorize(marginal[ID])[0].reshape(n_ids, n_days * k)
-    t = pd.factorize(marginal[DS])[0].reshape(n_ids, n_days, k)
-    if (i != np.arange(n_ids)[:, None]).any() or (t != np.arange(n_days)[:, None]).any():
-        raise ForecastError(
-            f"{name}: the marginals are not sorted by series, then day, with the same days for every "
-            "series; sort them"
-        )
 
 
 def components(

@@ -13,9 +13,10 @@ from civstats.evaluation._rows import Rows, per_cutoff, select
 from civstats.evaluation._windows import window_remarks
 from civstats.evaluation.alignment import align
 from civstats.evaluation.censored import NOT_PROPER, most_stocked
-from civstats.evaluation.distributions import MIN_DRAWS, Distribution, read_distributions
+from civstats.evaluation.distributions import MIN_DRAWS, Distribution
 from civstats.evaluation.metric import Metric, Part, Scale, View, weights
 from civstats.evaluation.metrics import METRICS, choose_metrics
+from civstats.evaluation.predictive import read_distributions, refuse_other_means
 from civstats.evaluation.regimes import NEEDED, choose_regimes
 from civstats.evaluation.scales import scales
 from civstats.evaluation.selection import expected_sales
@@ -103,6 +104,8 @@ class Scorer:
         if name != self._name:
             self._name, self._columns, self._sales = name, {}, None
             self._distribution = read_distributions(self.predictive.get(name, ()), self.aligned)
+            if self._distribution is not None:
+                refuse_other_means(name, self._distribution, self.aligned)
 
     def read(self, name: str, part: Part, level: float | None) -> np.ndarray:
         """Return a forecast column, checked, in the alignment's order; kept for one model."""

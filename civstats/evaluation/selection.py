@@ -156,7 +156,7 @@ def expected_sales(
             some = distribution.take(rows)
             by_clock = out & (open_share < 1)
             cap = np.where(out & ~by_clock, cap, 0.0).astype(float)
-            expected = _mean(some)
+            expected = some.expectation()
             above = _mean_above(some, cap, out & (cap > 0), expected)
             gone = np.where(out, above, 0.0).mean(axis=1)
             sold = np.where(by_clock, open_share * expected[:, None], cap)
@@ -164,14 +164,6 @@ def expected_sales(
             in_stock[rows] = np.maximum(expected - gone, 0.0)
             sales[rows] = in_stock[rows] + np.where(out, sold, 0.0).mean(axis=1)
     return mean, share, sales, in_stock
-
-
-def _mean(rows: Distribution) -> np.ndarray:
-    if isinstance(rows, NegBinRows):
-        mean: np.ndarray = (rows.weight * rows.mean).sum(axis=1)
-        return mean
-    assert isinstance(rows, DrawRows)
-    return np.asarray(rows.draws.mean(axis=1, dtype=float))
 
 
 def _mean_above(

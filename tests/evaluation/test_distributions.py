@@ -10,14 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from civstats.evaluation import evaluate
 from civstats.evaluation.alignment import align
 from civstats.evaluation.distributions import (
     MIN_DRAWS,
     DrawRows,
     NegBinRows,
     components,
-    read_distributions,
 )
+from civstats.evaluation.predictive import read_distributions, refuse_other_means
 from civstats.schema import Forecast, ForecastError
 from tests.evaluation.world import make_forecasts, make_panel
 
@@ -153,3 +154,37 @@ def test_marginals_out_of_shape_or_range_are_refused():
         components(good.assign(mean=[1.0, -1.0]), 2)
     with pytest.raises(ForecastError, match="do not add up to 1"):
         components(good.assign(weight=0.5), 2)
+
+
+def test_a_mean_that_is_not_the_distributions_is_refused():
+    panel = make_panel(4, 40)
+    frame = make_forecasts(panel, ("A_mask",), h=5, n_windows=2)
+    aligned = align(frame, panel)
+    mean = aligned.read("A_mask", "mean")
+    rng = np.random.default_rng(0)
+    family = one(mean, np.full(len(mean), 2.0))
+    refuse_other_means("A_mask", family, aligned)
+    refuse_other_means("A_mask", one(np.where(mean > 3, np.nan, mean), np.ones(len(mean))), aligned)
+    other = mean.copy()
+    other[7] *= 1.05
+    with pytest.raises(ForecastError, match=r"A_mask: in 1 row\(s\) the distribution has another"):
+        refuse_other_means("A_mask", one(other, np.ones(len(mean))), aligned)
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        draws = rng.negative_binomial(0.5, 0.5 / (0.5 + mean[:, None]), (len(mean), 200))
+        refuse_other_means("A_mask", DrawRows(draws.astype(np.float32)), aligned)
+    many = rng.poisson(1.3 * mean[:, None], (len(mean), 5000)).astype(np.float32)
+    with pytest.raises(ForecastError, match=r"in \d+ row\(s\) the distribution has another mean"):
+        refuse_other_means("A_mask", DrawRows(many), aligned)
+
+
+def test_evaluate_refuses_forecasts_of_another_frame():
+    panel = make_panel(4, 40)
+    frame = make_forecasts(panel, ("A_mask",), h=5, n_windows=1).sort_values(["unique_id", "ds"])
+    marginal = frame[["unique_id", "ds"]].assign(
+        family="negbin", mean=frame["A_mask"], dispersion=2
+    )
+    held = Forecast(frame, "A", "mask", (80, 95), marginal=marginal)
+    evaluate(frame, panel, n_boot=0, predictive=[held])
+    with pytest.raises(ForecastError, match=r"20 row.* the distribution has another mean"):
+        evaluate(frame.assign(A_mask=frame["A_mask"] + 1), panel, n_boot=0, predictive=[held])

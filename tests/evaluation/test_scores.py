@@ -254,6 +254,7 @@ def test_expected_bias_is_the_true_means_own_score(panel, forecasts):
 
 def test_expected_coverage_comes_from_the_models_own_paths(panel, forecasts):
     rng = np.random.default_rng(3)
+    forecasts = forecasts.assign(A_mask=4.0)
     name, handed = "A_mask", []
     total = 0.0
     for cutoff, part in forecasts.groupby("cutoff"):
