@@ -79,7 +79,9 @@ def measure(
         observed[:, j] = -(moved.score - base.score) @ z / step
         follows = (moved.level - base.level)[spoken] / step
         own = z[spoken, j]
-        kept[j] = 1 + float(follows @ own) / float(own @ own)
+        size = float(own @ own)
+        # On days that say nothing the coefficient is not known either.
+        kept[j] = 1 + float(follows @ own) / size if size > 0 else 1.0
     total = obs.n_rows / max(some.n_rows, 1)
     return OffsetInformation(total * (observed + observed.T) / 2, np.clip(kept, 0.0, 1.0))
 

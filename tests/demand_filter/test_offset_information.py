@@ -80,3 +80,9 @@ def test_a_part_of_the_series_stands_for_all():
     part = found(nothing, max_rows=2 * T).observed
     # Without missing days all series are alike.
     np.testing.assert_allclose(part, whole, rtol=0.01, atol=0.005 * whole.max())
+
+
+def test_days_that_say_nothing_hold_no_information():
+    measured = found(np.ones(N * T, dtype=bool), max_rows=10**6)
+    np.testing.assert_allclose(measured.observed, 0, atol=1e-6)
+    np.testing.assert_array_equal(measured.kept, 1)
