@@ -19,6 +19,8 @@ UNSEEN = 0.05
 """Share of quantiles above anything ever stocked above which a censored pinball is flagged."""
 SOME = 0.05
 """Share of stockout days from which a score of sales is said not to be one of demand."""
+ODD = 0.01
+"""Share of days on which availability and demand contradict each other from which that is said."""
 SALES = {
     "all_days": "scores sales, not demand: {:.0%} of days out",
     "in_stock": "scores in-stock days alone, {:.0%} of days out: where demand makes the stockouts "
@@ -64,7 +66,11 @@ def remarks(scorer: Scorer, name: str, regime: str, metric: Metric) -> np.ndarra
     Its caveat, what its expected figure is worth, rows without a scale, and unequal windows.
     """
     parts = [caveat(scorer, regime, metric), _unscaled(scorer, regime, metric)]
-    parts.append(scorer.window_remarks)
+    text = (
+        "expected is rough: on {:.0%} of the days the availability and the demand given do not fit, "
+        "days out alone would take more than all demand"
+    )
+    parts += [_where(_at_odds(scorer, name, regime, metric), ODD, text), scorer.window_remarks]
     return join(*parts)
 
 
@@ -76,6 +82,15 @@ def join(*parts: np.ndarray) -> np.ndarray:
 
 def _where(share: np.ndarray, above: float, text: str) -> np.ndarray:
     return np.array([text.format(s) if s > above else "" for s in share], dtype=object)
+
+
+def _at_odds(scorer: Scorer, name: str, regime: str, metric: Metric) -> np.ndarray:
+    """Return the share of days on which what `expected` rests on does not fit, NaN without."""
+    known = scorer.rows[regime].mean is not None
+    if metric.name != "bias" or known or regime not in SALES or not scorer.availability:
+        return np.full(1 + scorer.n_cutoffs, np.nan)
+    odd = scorer.expected_sales(name)[-1].astype(float)
+    return per_cutoff(scorer.n_cutoffs, scorer.aligned.cutoff, odd, np.ones(len(odd)))
 
 
 def _unscaled(scorer: Scorer, regime: str, metric: Metric) -> np.ndarray:

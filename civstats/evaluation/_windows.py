@@ -90,7 +90,7 @@ def _periods_to_first(aligned: Alignment, panel: pd.DataFrame) -> np.ndarray:
 
 def _could(aligned: Alignment, panel: pd.DataFrame, absent: np.ndarray) -> np.ndarray:
     """Mark series and cutoffs with history before the cutoff and a row on every day after it."""
-    some = aligned.ids[absent.any(axis=1)]
+    some = aligned.ids[np.flatnonzero(absent.any(axis=1))]
     part = panel.loc[panel[ID].isin(some), [ID, DS]]
     series = pd.Index(aligned.ids).get_indexer(pd.Index(part[ID].astype(object)))
     ds, days = part[DS].to_numpy(), aligned.days.to_numpy()

@@ -273,11 +273,15 @@ class Scorer:
         return np.full(1 + self.n_cutoffs, np.nan)
 
     def _expected_bias(self, name: str, regime: str) -> np.ndarray:
-        self._load(name)
-        if self._sales is None:
-            self._sales = expected_sales(self._distribution, self.availability, self.aligned)
-        mean, share, sales, in_stock = self._sales
+        mean, share, sales, in_stock, _ = self.expected_sales(name)
         cutoff = self.aligned.cutoff
         if regime == "in_stock":
             return per_cutoff(self.n_cutoffs, cutoff, share * mean - in_stock, in_stock)
         return per_cutoff(self.n_cutoffs, cutoff, mean - sales, sales)
+
+    def expected_sales(self, name: str) -> tuple[np.ndarray, ...]:
+        """Return what a model expects to be sold, see :func:`selection.expected_sales`."""
+        self._load(name)
+        if self._sales is None:
+            self._sales = expected_sales(self._distribution, self.availability, self.aligned)
+        return self._sales

@@ -113,7 +113,7 @@ def expected_sales(
     distribution: Distribution | None,
     availability: Mapping[pd.Timestamp, xr.Dataset],
     aligned: Alignment,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return what a model expects to be sold, from joint draws of demand and stock under it.
 
     A day out with c units there has demand D given D >= c: demand makes the stockout, and what is
@@ -134,8 +134,12 @@ def expected_sales(
     mean, in_stock_share, sales, in_stock_sales : numpy.ndarray, shape (n,)
         Expected demand, chance of an in-stock day, expected sales, and expected sales of the day
         times its being in stock. NaN on rows without a distribution or availability.
+    at_odds : numpy.ndarray of bool, shape (n,)
+        Where the two models contradict each other: days out alone would ask for more than all the
+        demand that is forecast. In-stock sales are then taken for 0.
     """
     n = len(aligned.series)
+    at_odds = np.zeros(n, dtype=bool)
     mean, share, sales, in_stock = (np.full(n, np.nan) for _ in range(4))
     for cutoff, paths in availability.items():
         k = aligned.cutoffs.get_indexer(pd.Index([pd.Timestamp(cutoff)]))[0]
@@ -161,9 +165,11 @@ def expected_sales(
             gone = np.where(out, above, 0.0).mean(axis=1)
             sold = np.where(by_clock, open_share * expected[:, None], cap)
             mean[rows], share[rows] = expected, 1 - out.mean(axis=1)
+            # Rounding must not make a model contradict itself.
+            at_odds[rows] = gone > expected * (1 + 1e-9)
             in_stock[rows] = np.maximum(expected - gone, 0.0)
             sales[rows] = in_stock[rows] + np.where(out, sold, 0.0).mean(axis=1)
-    return mean, share, sales, in_stock
+    return mean, share, sales, in_stock, at_odds
 
 
 def _mean_above(

@@ -152,3 +152,28 @@ def test_whole_days_out_and_days_lost_by_the_clock_select_nothing():
                           availability={cutoff: paths}).set_index("regime")  # fmt: skip
         assert scores["expected"]["in_stock"].iloc[0] == pytest.approx(0.0, abs=1e-12)
         assert scores["expected"]["all_days"].iloc[0] == pytest.approx(all_days, abs=1e-12)
+
+
+def test_availability_that_does_not_fit_the_demand_is_noted():
+    from tests.evaluation.test_censored import forecasts_of
+
+    panel = world(stats.poisson(5), n_series=4, n_days=60).drop(columns=["demand", "demand_mean"])
+    cutoff = pd.Timestamp("2024-02-10")
+    frame, handed = forecasts_of(panel, 5.0, "M_censor", [cutoff], 7)
+    ids, days = panel["unique_id"].cat.categories, pd.date_range("2024-02-11", periods=7)
+
+    def notes(share, cap):
+        out = np.arange(100) < 100 * share
+        scores = evaluate(frame, panel, level=80, n_boot=0, metrics=["bias", "rmse"],
+                          predictive=handed,
+                          availability={cutoff: availability(ids, days, out, cap)})  # fmt: skip
+        return scores[scores["cutoff"].isna()].set_index(["metric", "regime"])["note"]
+
+    # Half of the days would sell out at 20 units, of 5 that are wanted on average.
+    odd = notes(0.5, 20.0)
+    for regime in ("all_days", "in_stock"):
+        assert "expected is rough: on 100% of the days the availability" in odd["bias", regime]
+        assert "expected is rough" not in odd["rmse", regime]
+    assert not notes(0.2, 8.0).str.contains("expected is rough").any()
+    # Always out: all the demand is on days out, and no more than that.
+    assert not notes(1.0, 0.0).str.contains("expected is rough").any()
