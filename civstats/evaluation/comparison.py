@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation._pair import DISTANCES
+from civstats.evaluation.metric import Metric
 from civstats.evaluation.scoring import Scorer, choose_metrics
-from civstats.schema import CivstatsError, ForecastError, check_level
+from civstats.schema import CivstatsError, Forecast, ForecastError, check_level
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,11 @@ class Difference:
     value, lo, hi : float
         The difference and its percentile interval.
     value_a, value_b : float
+        Scores; distances from the figures below where those were asked for.
+    from_a, from_b : float
+        What distances were measured from; NaN where none were.
+    note : str
+        What figures these are.
     """
 
     a: str
@@ -37,6 +48,9 @@ class Difference:
     hi: float
     value_a: float
     value_b: float
+    from_a: float = float("nan")
+    from_b: float = float("nan")
+    note: str = ""
 
     @property
     def decided(self) -> bool:
@@ -58,6 +72,8 @@ def compare(
     seed: int | np.random.Generator = 0,
     confidence: float = 95,
     block: int = 1,
+    predictive: Iterable[Forecast] = (),
+    availability: Mapping[pd.Timestamp, xr.Dataset] | None = None,
 ) -> Difference:
     """Return the pooled score of `a` minus that of `b`, with a paired two-way bootstrap interval.
 
@@ -73,8 +89,10 @@ def compare(
     level : float, optional
         For coverage and width, percent.
     absolute : bool
-        Compare |score|: which bias is nearer to zero.
-    n_boot, seed, confidence, block
+        Compare distances: which bias, or coverage, is nearer to what a perfect forecast shows in
+        its regime, as `evaluate` has it in ``expected``. Where nobody knows that, to zero, or to
+        the nominal level; `Difference.note` says which. Other scores are losses already.
+    n_boot, seed, confidence, block, predictive, availability
         As for `evaluate`.
 
     Raises
@@ -98,7 +116,16 @@ def compare(
     pair = (regime, regime) if isinstance(regime, str) else tuple(regime)
     if len(pair) != 2:
         raise CivstatsError(f"regime must be one name or a pair of names, but got {regime!r}")
-    scorer = Scorer(forecasts, panel, regimes=pair, n_boot=n_boot, seed=seed, block=block)
+    scorer = Scorer(
+        forecasts,
+        panel,
+        regimes=pair,
+        n_boot=n_boot,
+        seed=seed,
+        block=block,
+        predictive=predictive,
+        availability=availability,
+    )
     unknown = [name for name in (a, b) if name not in scorer.aligned.names]
     if unknown:
         raise ForecastError(
@@ -108,13 +135,42 @@ def compare(
         scorer.replicates(name, where, chosen, at)[:, :1]
         for name, where in zip((a, b), pair, strict=True)
     )
+    origin, note = (float("nan"), float("nan")), ""
     if absolute:
-        first, second = np.abs(first), np.abs(second)
+        origin, note = _origins(scorer, (a, b), pair, chosen, at)
+        first, second = np.abs(first - origin[0]), np.abs(second - origin[1])
     lo, hi = scorer.bootstrap.interval(first - second, confidence)
     value_a, value_b = float(first[0, 0]), float(second[0, 0])
     return Difference(
-        a, b, metric, pair, value_a - value_b, float(lo[0]), float(hi[0]), value_a, value_b
+        a,
+        b,
+        metric,
+        pair,
+        value_a - value_b,
+        float(lo[0]),
+        float(hi[0]),
+        value_a,
+        value_b,
+        *origin,
+        note,
     )
+
+
+def _origins(
+    scorer: Scorer, names: tuple[str, str], pair: tuple[str, ...], metric: Metric, at: float | None
+) -> tuple[tuple[float, float], str]:
+    """Return what two scores' distances are measured from, and say what that is."""
+    if metric.name not in DISTANCES:
+        return (0.0, 0.0), "measured from 0"
+    plain = 0.0 if at is None else at / 100
+    found, said = [], []
+    for name, regime in zip(names, pair, strict=True):
+        expected = float(scorer.expected(name, regime, metric, at)[0])
+        known = bool(np.isfinite(expected))
+        found.append(expected if known else plain)
+        why = "what a perfect forecast shows there" if known else "what one shows is not known"
+        said.append(f"{name} in {regime}: measured from {found[-1]:+.1%}, {why}")
+    return (found[0], found[1]), "; ".join(said)
 
 
 def naive_against_truth(

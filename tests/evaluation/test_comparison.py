@@ -57,6 +57,37 @@ def test_absolute_bias(panel, forecasts):
     assert size.value == pytest.approx(abs(size.value_a) - abs(size.value_b))
 
 
+def test_distance_of_a_bias_is_from_what_a_perfect_forecast_shows(panel, forecasts):
+    keys = ["unique_id", "ds", "cutoff"]
+    truth = forecasts[keys].merge(panel[["unique_id", "ds", "demand_mean"]])
+    mean = truth.pop("demand_mean").astype(float)
+    # On all days sales fall short of demand: the true mean shows some +18 %, 0.85 of it none.
+    truth = truth.assign(A_mask=mean, A_ignore=mean * 0.85)
+    plain = compare(truth, panel, "A_mask", "A_ignore", "bias", "all_days")
+    assert plain.value_a > 0.1 > abs(plain.value_b)
+    assert np.isnan(plain.from_a)
+    assert plain.note == ""
+    gap = compare(truth, panel, "A_mask", "A_ignore", "bias", "all_days", absolute=True)
+    assert gap.from_a == gap.from_b == pytest.approx(plain.value_a, abs=1e-12)
+    assert gap.value_a == pytest.approx(0, abs=1e-12)
+    assert gap.value < -0.15
+    assert gap.note.startswith(
+        f"A_mask in all_days: measured from {plain.value_a:+.1%}, what a perf"
+    )
+    blind = panel.drop(columns="demand_mean")
+    zero = compare(truth, blind, "A_mask", "A_ignore", "bias", "all_days", absolute=True)
+    assert (zero.from_a, zero.from_b) == (0, 0)
+    assert zero.value > 0.1
+    assert zero.note.endswith(
+        "A_ignore in all_days: measured from +0.0%, what one shows is not known"
+    )
+    wide = compare(forecasts, panel, "A_ignore", "A_mask", "coverage", "demand", level=80,
+                   absolute=True)  # fmt: skip
+    plain = compare(forecasts, panel, "A_ignore", "A_mask", "coverage", "demand", level=80)
+    assert wide.from_a == 0.8
+    assert wide.value_a == pytest.approx(abs(plain.value_a - 0.8))
+
+
 def test_interval_metrics_and_the_same_twice(panel, forecasts):
     gap = compare(forecasts, panel, "A_mask", "A_mask", "coverage", "demand", level=80)
     assert (gap.value, gap.lo, gap.hi, gap.decided) == (0, 0, 0, False)
