@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from civstats.evaluation._daily import DailyParts, DailyScorer
 from civstats.evaluation._dm import MIN_PERIODS, DieboldMariano, diebold_mariano
-from civstats.evaluation._notes import caution
+from civstats.evaluation._notes import caution, caveat
 from civstats.evaluation.metric import Metric
 from civstats.evaluation.scoring import Scorer
 from civstats.schema import CENSORED, IN_STOCK_SHARE, CivstatsError, Y, stockout_days
@@ -38,6 +38,7 @@ class Entry:
         self.draws = np.full(1 + scorer.bootstrap.n_boot, np.nan)
         self.parts: DailyParts | None = None
         self.caution = ""
+        self.caveat = str(caveat(scorer, regime, metric)[0])
         self.reason = scorer.obstacle(name, regime, metric)
         if self.reason:
             return
@@ -117,6 +118,7 @@ class Outcome:
     alone: bool = False
     barred: bool = True
     note: str = ""
+    caveat: str = ""
 
 
 def compare_pair(
@@ -139,7 +141,7 @@ def compare_pair(
     """
     gap = a.draws - b.draws
     out = Outcome(a.value, b.value, float(gap[0]), int((count > 0).sum()))
-    out.note = a.reason or b.reason
+    out.note, out.caveat = a.reason or b.reason, a.caveat
     if a.parts is None or b.parts is None:
         return out
     notes = [x for x in dict.fromkeys((a.caution, b.caution)) if x]

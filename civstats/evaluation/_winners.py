@@ -25,8 +25,9 @@ def winners(pairs: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``metric, regime, level, name, model, treatment, value, better_than, worse_than,
-        undecided, not_beaten, sentence``, a row per forecast, those that nothing beats first, then
-        those that beat most. The three lists are names with commas between them.
+        undecided, not_beaten, caveat, sentence``, a row per forecast, those that nothing beats first,
+        then those that beat most. The three lists are names with commas between them. The caveat, with
+        which the sentence ends, is the pairs': a winner by a score of sales is none of demand.
 
     Raises
     ------
@@ -80,6 +81,7 @@ def _family(pairs: pd.DataFrame) -> pd.DataFrame:
         else:
             lists[a][2].append(b)
             lists[b][2].append(a)
+    caveat = next((str(x) for x in pairs.get("caveat", ()) if x), "")
     rows = []
     for name, (over, under, undecided) in lists.items():
         model, treatment = parse_alias(name)
@@ -94,7 +96,8 @@ def _family(pairs: pd.DataFrame) -> pd.DataFrame:
                 "worse_than": ", ".join(under),
                 "undecided": ", ".join(undecided),
                 "not_beaten": not under,
-                "sentence": _sentence(name, over, under, undecided),
+                "caveat": caveat,
+                "sentence": _sentence(name, over, under, undecided, caveat),
             }
         )
     frame = pd.DataFrame(rows)
@@ -102,7 +105,9 @@ def _family(pairs: pd.DataFrame) -> pd.DataFrame:
     return frame.iloc[np.lexsort((-beats, ~frame["not_beaten"]))]
 
 
-def _sentence(name: str, over: list[str], under: list[str], undecided: list[str]) -> str:
+def _sentence(
+    name: str, over: list[str], under: list[str], undecided: list[str], caveat: str
+) -> str:
     said = []
     if over:
         said.append(f"{name} is better than {_list(over)}")
@@ -111,7 +116,8 @@ def _sentence(name: str, over: list[str], under: list[str], undecided: list[str]
     if undecided:
         said.append(f"between {name} and {_list(undecided)} nothing is decided")
     text = "; ".join(said)
-    return f"{text[0].upper() + text[1:] if text.startswith('between') else text}."
+    end = f" ({caveat})." if caveat else "."
+    return f"{text[0].upper() + text[1:] if text.startswith('between') else text}{end}"
 
 
 def _list(names: list[str]) -> str:

@@ -54,6 +54,7 @@ PAIRS = (
     "n_days",
     "better",
     "note",
+    "caveat",
 )
 """Columns of a frame of pairs."""
 ADJUSTMENTS = ("holm", "bonferroni", "fdr_by")
@@ -122,12 +123,14 @@ def pairwise(
     -------
     pandas.DataFrame
         A row per pair, in the order of the columns: ``metric, regime, level, a, b, value_a,
-        value_b, difference, lo, hi, p, p_adjusted, dm, p_dm, p_dm_adjusted, n_days, better, note``.
+        value_b, difference, lo, hi, p, p_adjusted, dm, p_dm, p_dm_adjusted, n_days, better, note,
+        caveat``.
         `difference` is the score of `a` less that of `b` (for bias and coverage, of their
         distances from the expected figure); `lo` and `hi` hold simultaneously (Bonferroni), so
         that Holm's test can decide a pair whose interval just reaches 0. `dm` is negative where
         `a` loses less. `better` is `a` or `b` if both adjusted p-values are at most
-        1 - confidence / 100, else empty. `note` says what a row lacks.
+        1 - confidence / 100, else empty. `note` says what a row lacks, `caveat` of what the better one is better:
+        once 5 % of the days are stockouts, of sales or of in-stock days, not of demand.
 
     Raises
     ------

@@ -87,6 +87,9 @@ def pairwise(pairs: pd.DataFrame, title: str = "") -> Plot:
         "adjustment for all pairs, dark where the row is better, light where it is worse. "
         "Plain: nothing is decided."
     )
+    caveat = str(table["caveat"].iloc[0])
+    if caveat:
+        subtitle += f" {caveat[0].upper()}{caveat[1:]}."
     top = heading_height(title, subtitle)
     shown = [f"{label(' '.join(parse_alias(n)), 30)}  {k}" for k, n in enumerate(names, 1)]
     left = MARGIN + max(text_width(n, 9) for n in shown) + 0.15
@@ -123,7 +126,7 @@ def _title(table: pd.DataFrame, decided: int, n_pairs: int) -> str:
     best = table.loc[table["not_beaten"], "name"].tolist()
     which = best[0] if len(best) == 1 else f"{len(best)} of {len(table)} forecasts"
     if n_pairs == 1:
-        return str(table["sentence"].iloc[0]).rstrip(".")
+        return str(table["sentence"].iloc[0]).split(" (")[0].rstrip(".")
     return f"Nothing beats {which}; {decided} of {n_pairs} pairs {'is' if decided == 1 else 'are'} decided"
 
 

@@ -344,6 +344,18 @@ def test_winners_in_words(forecasts, panel):
         winners(pairs.iloc[:0])
 
 
+def test_a_winner_by_sales_is_said_to_be_none_of_demand(forecasts, panel):
+    tables = {r: winners(pairwise(forecasts, panel, regime=r, n_boot=100))
+              for r in ("in_stock", "all_days", "demand")}  # fmt: skip
+    assert tables["in_stock"]["not_beaten"].any()
+    for regime, words in (("in_stock", "in-stock days alone"), ("all_days", "sales, not demand")):
+        assert tables[regime]["caveat"].str.startswith(f"scores {words}").all()
+        assert tables[regime]["sentence"].str.contains(rf" \(scores {words}").all()
+    assert (tables["demand"]["caveat"] == "").all()
+    clean = panel.assign(y=panel["demand"], is_censored=False)
+    assert (winners(pairwise(forecasts, clean, n_boot=100))["caveat"] == "").all()
+
+
 @pytest.mark.parametrize("p", [0.05, 0.01])
 @pytest.mark.parametrize("truth", [0.2, 0.5, 0.8])
 def test_few_blocks_and_many_series_together_are_on_the_safe_side(p, truth):
