@@ -47,6 +47,12 @@ class CensoredLoss(DistributionLoss):
         exposure : torch.Tensor, optional
             Share of the day's demand that falls in the hours in stock.
         """
+        if mask is not None:
+            # Weight 0 is not enough: 0 times an infinite derivative is no number.
+            read = mask > 0
+            y = torch.where(read, y, torch.zeros_like(y))
+            if exposure is not None:
+                exposure = torch.where(read, exposure, torch.ones_like(exposure))
         values = -self.log_likelihood(y, distr_args, bound, exposure)
         weights = self._compute_weights(y=y, mask=mask).to(values.dtype)
         return weighted_average(values, weights=weights)
