@@ -320,7 +320,7 @@ def test_caption_when_the_naive_evaluation_flatters():
         "about +25 % on all days' sales and +40 % on in-stock days, since days that stay in stock"
         in caption
     )
-    assert "By RMSE SeasonalNaive mask is best against demand (2.00)" in caption
+    assert "By RMSE SeasonalNaive mask scores lowest against demand (2.00)" in caption
     assert "would choose SeasonalNaive ignore, 25 % worse against demand." in caption
     assert "over 3 forecast origins" in caption
 

@@ -128,7 +128,7 @@ def test_what_is_not_identified_is_hatched_bracketed_and_never_best():
     assert "0.500" not in [t.get_text() for t in cells(plot)[1]]
     # The best of the others has the darkest shade.
     assert to_hex(under(plot, "2.00")[0].get_facecolor()) == _SHADES[0]
-    assert "RMSE on true demand: best SeasonalNaive ignore (2.00)" in plot.alt
+    assert "RMSE on true demand: lowest SeasonalNaive ignore (2.00)" in plot.alt
     assert "RMSE on true demand: 2 not identified or not available" in plot.alt
 
 
@@ -140,6 +140,15 @@ def test_an_impossible_outcome_is_infinite_and_never_shaded():
     plot = plots.score_heatmap(frame, ["censored_log_score"])
     assert under(plot, "∞")[0].get_hatch()
     assert to_hex(under(plot, "1.00")[0].get_facecolor()) == _SHADES[0]
+
+
+def test_the_lowest_is_not_called_the_best():
+    for plot in (plots.score_heatmap(scores()), plots.naive_evaluation(scores())):
+        told = f"{plot.alt} {words_of(plot)}"
+        assert "best" not in told
+    assert "not thereby shown to be better" in plots.score_heatmap(scores()).alt
+    assert "lowest, not necessarily better" in words_of(plots.naive_evaluation(scores()))
+    assert "bias on sales, all days: nearest to expected" in plots.score_heatmap(scores()).alt
 
 
 def test_the_title_says_whether_the_regimes_agree():

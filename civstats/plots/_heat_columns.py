@@ -50,7 +50,7 @@ class Column:
         return heads[0] or "undefined"
 
     def distance(self) -> pd.Series:
-        """How far each score is from the best, or from what is to be expected; NaN if unknown."""
+        """How far each score is from the lowest, or from what is to be expected; NaN if unknown."""
         value = self.frame["value"].where(self.frame["identified"].astype(bool))
         if self.metric in _TARGETS:
             aim = self.frame["expected"]
@@ -58,8 +58,8 @@ class Column:
             if self.regime == "demand" and self.metric == "bias":
                 aim = aim.fillna(0.0)
             return (value - aim).abs()
-        best = value[np.isfinite(value)].min()
-        return value / best - 1 if best > 0 else value * np.nan
+        lowest = value[np.isfinite(value)].min()
+        return value / lowest - 1 if lowest > 0 else value * np.nan
 
 
 def read_columns(
@@ -95,8 +95,8 @@ def regimes_of(columns: list[Column]) -> list[str]:
     return list(dict.fromkeys(c.regime for c in columns))
 
 
-def best_row(column: Column) -> tuple[str, str] | None:
-    """The model and treatment nearest to the best, None where there is nothing to compare."""
+def nearest_row(column: Column) -> tuple[str, str] | None:
+    """The model and treatment that scores lowest, or nearest to what is to be expected, if several do."""
     distance = column.distance()
     known = distance[np.isfinite(distance)]
     if len(known) < 2:
@@ -110,7 +110,7 @@ def headline(columns: list[Column], keys: list[tuple[str, str]]) -> str:
     regimes = regimes_of(columns)
     other = "demand" if "demand" in regimes else "in_stock"
     losses = [c for c in columns if c.metric not in _TARGETS]
-    best = {(c.regime, c.metric): best_row(c) for c in losses}
+    best = {(c.regime, c.metric): nearest_row(c) for c in losses}
     pairs = {
         c.head: (best["all_days", c.metric], best[other, c.metric])
         for c in losses
@@ -128,14 +128,14 @@ def headline(columns: list[Column], keys: list[tuple[str, str]]) -> str:
 
 
 def in_words(columns: list[Column], title: str) -> str:
-    """Say the table for those who cannot see it: what is best by each column, what is in doubt."""
+    """Say the table for those who cannot see it: what is lowest in each column, what is in doubt."""
     parts = [f"{title}."]
     for column in columns:
         where = f"{column.head} on {REGIME_LABEL.get(column.regime, column.regime)}"
         if column.void:
             parts.append(f"{where}: {column.void}.")
             continue
-        best, doubtful = best_row(column), ~column.frame["identified"].astype(bool)
+        best, doubtful = nearest_row(column), ~column.frame["identified"].astype(bool)
         if best is not None:
             record = column.cell(best)
             assert record is not None
@@ -144,7 +144,9 @@ def in_words(columns: list[Column], title: str) -> str:
                 percent=column.metric in SHARES,
                 signed=column.metric == "bias",
             )
-            parts.append(f"{where}: best {' '.join(best)} ({at}).")
+            which = "nearest to expected" if column.metric in _TARGETS else "lowest"
+            parts.append(f"{where}: {which} {' '.join(best)} ({at}).")
         if doubtful.any():
             parts.append(f"{where}: {int(doubtful.sum())} not identified or not available.")
+    parts.append("The lowest is not thereby shown to be better.")
     return " ".join(parts)

@@ -157,7 +157,7 @@ def _entries(regimes: list[str], expected: str, ring: bool, hollow: bool) -> lis
         entries.append(({"marker": "|", "ms": 9, "mew": 2, "color": MUTED}, expected, MUTED))
     if ring:
         style: dict[str, Any] = {"marker": "o", "ms": 10, "mfc": "none", "mew": 1.2, "color": MUTED}
-        entries.append((style, "lowest by that yardstick", MUTED))
+        entries.append((style, "lowest, not necessarily better", MUTED))
     if hollow:
         style = {"marker": "o", "ms": 6, "mfc": "white", "mew": 1.2, "color": MUTED}
         entries.append((style, "hollow: not identified", MUTED))

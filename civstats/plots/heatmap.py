@@ -1,4 +1,4 @@
-"""Scores of every model and treatment by regime and metric, shaded by how near each is to the best."""
+"""Scores of every model and treatment by regime and metric, shaded by how near each is to the lowest."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ def score_heatmap(
 ) -> Plot:
     """Draw scores as a table of shades: models and treatments down, regimes and metrics across.
 
-    The darker a cell, the nearer to the best of its column: within 2 %, 10 %, 30 % of it or beyond.
+    The darker a cell, the nearer to the lowest of its column: within 2 %, 10 %, 30 % of it or beyond.
+    The lowest is not shown to be better than the others: that takes `civstats.evaluation.winners`.
     Bias and coverage are shaded by their distance, in points, from what a perfect forecast shows
     (``expected``); where nobody knows that, they are not shaded: nearest to zero is not best on
     sales. Scores that could not be had, or whose target the data do not identify, are hatched.
@@ -96,8 +97,9 @@ def score_heatmap(
     keys = row_keys(pd.concat([c.frame.reset_index() for c in columns], ignore_index=True))
     title = headline(columns, keys)
     subtitle = (
-        "Shade: distance from the best of the column; for bias and coverage, in points, from what a "
-        "perfect forecast shows. Compare down a column, not across: the outcomes differ."
+        "Shade: distance from the lowest of the column, which is not thereby shown to be better; for "
+        "bias and coverage, in points, from what a perfect forecast shows. Compare down a column, not "
+        "across: the outcomes differ."
     )
     models = list(dict.fromkeys(m for m, _ in keys))
     names = {m: label(m, 22) for m in models}

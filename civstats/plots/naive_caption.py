@@ -146,7 +146,7 @@ def _choice(frame: pd.DataFrame, metric: str) -> str:
             cost = number(truth[pick] / truth[best] - 1, percent=True)
             overlap = "" if apart else ", the intervals overlapping"
             parts.append(f"{who} {rows[pick]}, {cost} worse against demand{overlap}")
-    lead = f"By {name} {rows[best]} is best against demand ({number(truth[best], percent=percent)})"
+    lead = f"By {name} {rows[best]} scores lowest against demand ({number(truth[best], percent=percent)})"
     return "; ".join([lead, *parts]) + "."
 
 
