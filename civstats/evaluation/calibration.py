@@ -7,13 +7,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation._pit_shares import PIT, edges_of, shares_of
 from civstats.evaluation.censored import NOT_PROPER
 from civstats.evaluation.scoring import Scorer
-from civstats.evaluation.significance import TwoWayBootstrap
 from civstats.schema import CUTOFF, DS, ID, CivstatsError, Forecast, check_level, parse_alias
 
-PIT = "pit"
-_KEYS = ["model", "treatment"]
+__all__ = ["PIT", "calibration_curve", "pit", "pit_histogram", "pit_uniformity"]
 
 
 def pit(
@@ -47,7 +46,8 @@ def pit(
     Returns
     -------
     pandas.DataFrame
-        ``unique_id, ds, cutoff, model, treatment, pit``.
+        ``unique_id, ds, cutoff, regime, model, treatment, pit``. Frames of several regimes, one below
+        the other, are kept apart by what reads them.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def pit(
         width = np.where(bounds, 1.0 - under, np.exp(log_pmf))
         model, treatment = parse_alias(name)
         values = np.minimum(under + width * rows.of(u), 1.0)
-        frames.append(keys.assign(model=model, treatment=treatment, **{PIT: values}))
+        frames.append(keys.assign(regime=regime, model=model, treatment=treatment, **{PIT: values}))
     if not frames:
         raise CivstatsError("no model has marginals of a family: a PIT cannot be had from paths")
     out = pd.concat(frames, ignore_index=True)
@@ -127,7 +127,7 @@ def pit_histogram(
     Returns
     -------
     pandas.DataFrame
-        ``model, treatment, left, right, density, lo, hi, n``: density is the share over the share
+        ``regime, model, treatment, left, right, density, lo, hi, n``: density is the share over the share
         of a uniform PIT, 1 if calibrated.
 
     Raises
@@ -136,14 +136,14 @@ def pit_histogram(
         For fewer than two bins, or no rows.
     """
     (confidence,) = check_level(confidence)
-    edges = _edges(bins)
+    edges = edges_of(bins)
     frames = []
-    for keys, shares, bootstrap in _shares(values, edges, n_boot, seed, block):
+    for keys, shares, bootstrap in shares_of(values, edges, n_boot, seed, block):
         lo, hi = bootstrap.interval(shares * bins, confidence)
         frames.append(
             pd.DataFrame(
                 {
-                    **dict(zip(_KEYS, keys, strict=True)),
+                    **keys,
                     "left": edges[:-1],
                     "right": edges[1:],
                     "density": shares[0] * bins,
@@ -180,7 +180,7 @@ def pit_uniformity(
     Returns
     -------
     pandas.DataFrame
-        ``model, treatment, statistic, p_value, largest`` (departure of density from 1 in the worst
+        ``regime, model, treatment, statistic, p_value, largest`` (departure of density from 1 in the worst
         bin), ``n``. Without variation to resample the p-value is NaN.
 
     Raises
@@ -188,9 +188,9 @@ def pit_uniformity(
     CivstatsError
         As :func:`pit_histogram`.
     """
-    edges = _edges(bins)
+    edges = edges_of(bins)
     records = []
-    for keys, shares, bootstrap in _shares(values, edges, n_boot, seed, block):
+    for keys, shares, bootstrap in shares_of(values, edges, n_boot, seed, block):
         gap, noise = shares[0] - 1 / bins, shares[1:] - shares[0]
         sd = noise.std(axis=0) if bootstrap.estimable else np.zeros(bins)
         statistic = p_value = float("nan")
@@ -199,8 +199,9 @@ def pit_uniformity(
             draws = np.abs(noise / sd).max(axis=1)
             p_value = (1 + int((draws >= statistic).sum())) / (1 + len(draws))
         largest = float(gap[np.abs(gap).argmax()] * bins)
-        records.append((*keys, statistic, p_value, largest, len(bootstrap.cell)))
-    return pd.DataFrame(records, columns=[*_KEYS, "statistic", "p_value", "largest", "n"])
+        found = {"statistic": statistic, "p_value": p_value, "largest": largest}
+        records.append({**keys, **found, "n": len(bootstrap.cell)})
+    return pd.DataFrame(records)
 
 
 def calibration_curve(
@@ -229,7 +230,7 @@ def calibration_curve(
     Returns
     -------
     pandas.DataFrame
-        ``model, treatment, level, observed, lo, hi, n``, shares in [0, 1].
+        ``regime, model, treatment, level, observed, lo, hi, n``, shares in [0, 1].
 
     Raises
     ------
@@ -241,7 +242,7 @@ def calibration_curve(
     # Between consecutive ends of intervals; sums from the middle outwards are the coverages.
     edges = np.unique(np.r_[0.0, (1 - wanted) / 2, (1 + wanted) / 2, 1.0])
     frames = []
-    for keys, shares, bootstrap in _shares(values, edges, n_boot, seed, block):
+    for keys, shares, bootstrap in shares_of(values, edges, n_boot, seed, block):
         upto = np.column_stack([np.zeros(len(shares)), np.cumsum(shares, axis=1)])
         low, high = (np.searchsorted(edges, (1 + s * wanted) / 2 - 1e-12) for s in (-1, 1))
         inside = upto[:, high] - upto[:, low]
@@ -249,7 +250,7 @@ def calibration_curve(
         frames.append(
             pd.DataFrame(
                 {
-                    **dict(zip(_KEYS, keys, strict=True)),
+                    **keys,
                     "level": wanted * 100,
                     "observed": inside[0],
                     "lo": lo,
@@ -259,49 +260,3 @@ def calibration_curve(
             )
         )
     return pd.concat(frames, ignore_index=True)
-
-
-def _edges(bins: int) -> np.ndarray:
-    if isinstance(bins, bool) or not isinstance(bins, int) or bins < 2:
-        raise CivstatsError(f"bins must be a whole number >= 2, but got {bins!r}")
-    return np.linspace(0, 1, bins + 1)
-
-
-def _shares(
-    values: pd.DataFrame,
-    edges: np.ndarray,
-    n_boot: int,
-    seed: int | np.random.Generator,
-    block: int,
-) -> Iterable[tuple[tuple[str, str], np.ndarray, TwoWayBootstrap]]:
-    """Yield each model's shares between edges under every replicate, (1 + n_boot, n_bins)."""
-    if values.empty:
-        raise CivstatsError("there are no PIT values")
-    for keys, part in values.groupby(_KEYS, sort=False, observed=True):
-        assert isinstance(keys, tuple)
-        series = pd.factorize(part[ID])[0]
-        days, ds = pd.factorize(part[DS], sort=True)
-        cutoffs = pd.factorize(part[CUTOFF], sort=True)[0]
-        pair = cutoffs * len(ds) + days
-        used, column = np.unique(pair, return_inverse=True)
-        bootstrap = TwoWayBootstrap(
-            series,
-            column,
-            int(series.max()) + 1,
-            used % len(ds),
-            used // len(ds),
-            n_boot=n_boot,
-            seed=seed,
-            block=block,
-        )
-        which = np.clip(
-            np.searchsorted(edges, part[PIT].to_numpy(), "right") - 1, 0, len(edges) - 2
-        )
-        total = bootstrap.sums(None, bootstrap.cell)[:, 0]
-        shares = np.full((1 + n_boot, len(edges) - 1), np.nan)
-        for k in range(len(edges) - 1):
-            top = bootstrap.sums((which == k).astype(float), bootstrap.cell)[:, 0]
-            np.divide(top, total, out=shares[:, k], where=total > 0)
-        # A replicate can draw no series that has the days it drew.
-        kept = np.isfinite(shares).all(axis=1)
-        yield (str(keys[0]), str(keys[1])), shares[kept], bootstrap

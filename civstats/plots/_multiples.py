@@ -12,6 +12,7 @@ import pandas as pd
 from civstats.plots._style import (
     MARGIN,
     MUTED,
+    REGIME_LABEL,
     TREATMENT_COLOUR,
     TREATMENT_LINE,
     TREATMENT_MARKER,
@@ -43,6 +44,13 @@ def check_frame(frame: pd.DataFrame, columns: Iterable[str], maker: str, keys: l
         raise CivstatsError(
             f"{int(twice.sum())} row(s) stand there twice, first {first['model']} {first['treatment']}"
         )
+
+
+def what_was_scored(frame: pd.DataFrame) -> str:
+    """Name the regime that a frame is of, nothing if it has none."""
+    names: list[str] = list(frame["regime"].unique()) if "regime" in frame.columns else []
+    words = " and ".join(REGIME_LABEL.get(str(r), str(r)) for r in names)
+    return words[:1].upper() + words[1:]
 
 
 def ordered(treatments: Iterable[str]) -> list[str]:

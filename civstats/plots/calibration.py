@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.plots._multiples import LEFT, Grid, check_frame, line_style, ordered, treatment_key
+from civstats.plots._multiples import (
+    LEFT,
+    Grid,
+    check_frame,
+    line_style,
+    ordered,
+    treatment_key,
+    what_was_scored,
+)
 from civstats.plots._style import (
     INK,
     Plot,
@@ -50,6 +58,7 @@ def calibration_plot(curve: pd.DataFrame, *, what: str = "") -> Plot:
         If columns are missing, there is no row, or a level stands there twice.
     """
     check_frame(curve, _COLUMNS, "calibration_curve", ["level"])
+    what = what or what_was_scored(curve)
     frame = curve.sort_values("level", kind="stable")
     for column in ("observed", "lo", "hi"):
         frame[column] = 100 * frame[column] - frame["level"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.plots._multiples import Grid, check_frame, holm, ordered
+from civstats.plots._multiples import Grid, check_frame, holm, ordered, what_was_scored
 from civstats.plots._style import (
     INK,
     MUTED,
@@ -45,7 +45,7 @@ def pit_plot(
         From :func:`civstats.evaluation.calibration.pit_uniformity`: ``model, treatment, p_value``,
         written over each panel; the title counts rejections after Holm's adjustment.
     what : str
-        What was scored, for the subtitle.
+        What was scored, for the subtitle; by default the regime, where the frame names it.
 
     Returns
     -------
@@ -59,6 +59,7 @@ def pit_plot(
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     check_frame(histogram, _COLUMNS, "pit_histogram", ["left"])
+    what = what or what_was_scored(histogram)
     models = list(dict.fromkeys(histogram["model"]))
     treatments = ordered(histogram["treatment"])
     found = set(zip(histogram["model"], histogram["treatment"], strict=True))

@@ -50,6 +50,22 @@ def test_a_wrong_mean_is_found_through_the_bounds(panel):
     assert curve.loc[80, "hi"] < 0.8
 
 
+def test_frames_name_their_regime_and_keep_regimes_apart(panel):
+    parts = {r: transform(panel, MEAN, r) for r in ("in_stock", "censored")}
+    for regime, values in parts.items():
+        assert set(values["regime"]) == {regime}
+    both = pd.concat(parts.values(), ignore_index=True)
+    for maker in (pit_histogram, pit_uniformity, calibration_curve):
+        apart = pd.concat([maker(v, n_boot=50) for v in parts.values()], ignore_index=True)
+        pd.testing.assert_frame_equal(maker(both, n_boot=50), apart)
+        assert apart.columns[0] == "regime"
+        # Frames of other makers need not have the column.
+        bare = maker(parts["censored"].drop(columns="regime"), n_boot=50)
+        pd.testing.assert_frame_equal(
+            bare, maker(parts["censored"], n_boot=50).drop(columns="regime")
+        )
+
+
 def test_values_lie_between_the_distribution_functions(panel):
     values = transform(panel, MEAN, "censored")
     held = values.merge(panel, on=["unique_id", "ds"])
