@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from civstats.evaluation._notes import join, unscaled
+from civstats.evaluation._windows import window_remarks
 from civstats.evaluation.alignment import align
 from civstats.evaluation.intervals import pinball
-from civstats.evaluation.metric import split_root
+from civstats.evaluation.metric import split_root, weights
 from civstats.evaluation.scales import one_step_changes, scales
 from civstats.evaluation.significance import TwoWayBootstrap
 from civstats.schema import (
@@ -36,10 +38,11 @@ class ScaledScorer:
     RMSSE is the root of a series' mean squared error over a window in units of its mean squared
     one-step change (Hyndman and Koehler 2006; Makridakis, Spiliotis and Assimakopoulos 2022), here
     averaged over series and windows with equal weights. Scaled pinball is the pinball loss,
-    averaged over quantiles and days, in units of the mean absolute one-step change.
+    averaged over quantiles and the days of a window, in units of the mean absolute one-step change,
+    and then over windows in the same way: windows weigh alike, whatever their number of days.
 
     A series without a change since its first sale before the cutoff has no scale: its window is
-    left out and counted in `n_unscaled`.
+    left out, counted in `n_unscaled`, and noted.
 
     Parameters
     ----------
@@ -103,10 +106,17 @@ class ScaledScorer:
             block=block,
         )
         self._cell = self.bootstrap.cell[self.scaled]
-        self._rows = self.bootstrap.sums(None, self._cell)
+        self._weight = weights(self._window, len(aligned.ids) * self.n_cutoffs)
+        self._windows = self.bootstrap.sums(self._weight, self._cell)
+        bare = (begun & ~np.isfinite(squared)).sum(axis=0)
+        left_out = [unscaled(int(n)) for n in np.r_[bare.sum(), bare]]
+        self._note = join(np.array(left_out, dtype=object), window_remarks(aligned, panel))
 
     def errors(self, name: str, metric: str) -> np.ndarray:
-        """Return each scored row's part of a score, whose plain mean the score is, shape (n,)."""
+        """Return each scored row's part of a score, shape (n,).
+
+        The score is the mean over windows of the means over their rows.
+        """
         use = self.scaled
         if metric == "rmsse":
             gap = (self._actual - self.aligned.read(name, "mean"))[use]
@@ -127,9 +137,9 @@ class ScaledScorer:
 
     def replicates(self, name: str, metric: str) -> np.ndarray:
         """Return the score under every replicate, shape (1 + n_boot, 1 + n_cutoffs)."""
-        top = self.bootstrap.sums(self.errors(name, metric), self._cell)
+        top = self.bootstrap.sums(self.errors(name, metric) * self._weight, self._cell)
         out = np.full(top.shape, np.nan)
-        np.divide(top, self._rows, out=out, where=self._rows > 0)
+        np.divide(top, self._windows, out=out, where=self._windows > 0)
         return out
 
     def scores(self, *, confidence: float = 95, regime: str = "all_days") -> pd.DataFrame:
@@ -163,7 +173,7 @@ class ScaledScorer:
                             "n": np.r_[by_cutoff.sum(), by_cutoff],
                             "expected": np.nan,
                             "identified": np.isfinite(values[0]),
-                            "note": "",
+                            "note": self._note,
                         },
                         columns=list(SCORES),
                     )

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from civstats import CivstatsError, ForecastError, validate_panel
+from civstats.evaluation import evaluate
 from civstats.evaluation.scaled import M5_LEVELS, ScaledScorer, one_step_changes, pinball
 from civstats.schema import SCORES, quantile_column, quantiles_of_levels
 
@@ -77,6 +78,22 @@ def test_scores_are_those_of_the_definition():
     )
 
 
+def test_windows_of_unequal_length_weigh_alike():
+    forecasts, panel = world()
+    short = forecasts[forecasts["ds"] <= forecasts["cutoff"].max() + pd.Timedelta(days=3)]
+    scores = ScaledScorer(short, panel, n_boot=0).scores()
+    pooled = scores[scores["cutoff"].isna()].set_index(["model", "metric"])
+    for name in ("A_ignore", "B_mask"):
+        rmsse, loss = slow(short, panel, name)
+        assert pooled["value"][name[0], "rmsse"] == pytest.approx(rmsse, rel=1e-12)
+        assert pooled["value"][name[0], "scaled_pinball"] == pytest.approx(loss, rel=1e-12)
+    # The same figure as evaluate's.
+    theirs = evaluate(short, panel, metrics="rmsse", level=None, n_boot=0)
+    theirs = theirs[theirs["cutoff"].isna() & (theirs["model"] == "A")]["value"].item()
+    assert pooled["value"]["A", "rmsse"] == pytest.approx(theirs, rel=1e-9)
+    assert set(pooled["note"]) == {"windows are unequal: 3 to 7 days"}
+
+
 def test_rmsse_and_pinball_are_those_of_utilsforecast():
     losses = pytest.importorskip("utilsforecast.losses")
     forecasts, panel = world()
@@ -105,6 +122,13 @@ def test_a_series_that_never_changes_has_no_scale_and_is_counted():
     assert scorer.replicates("A_ignore", "rmsse")[0, 0] == pytest.approx(
         slow(rest, panel, "A_ignore")[0]
     )
+    notes = scorer.scores().set_index("cutoff")["note"]
+    assert set(notes[notes.index.isna()]) == {
+        "2 window(s) left out: no change before the cutoff to scale by"
+    }
+    assert set(notes[notes.index.notna()]) == {
+        "1 window(s) left out: no change before the cutoff to scale by"
+    }
     assert np.isnan(one_step_changes(np.array([0.0, 0, 3]))).all()
     with pytest.raises(ForecastError, match="nothing to scale by"):
         ScaledScorer(forecasts, panel.assign(y=np.float32(1)), n_boot=0)
