@@ -78,12 +78,12 @@ def load(cls: type[Model], folder: Path, device: str | None) -> Model:
     model._coding = KnownCoding(**coding)
     with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
         held = {name: arrays[name] for name in arrays.files}
-    dates = pd.DatetimeIndex(head["dates"])
+    dates = pd.DatetimeIndex(head["dates"]).as_unit("ns")
     model._data = SeriesData(ids=pd.Index(head["ids"]), dates=dates, **held)
     model._history = pd.read_parquet(folder / _KNOWN)
     model._filter = None
     model.series_ = pd.Index(head["series"])
-    model.cutoff_ = pd.Timestamp(head[CUTOFF])
+    model.cutoff_ = pd.Timestamp(head[CUTOFF]).as_unit("ns")
     model.losses_ = pd.DataFrame(head["losses"])
     model.network_ = _networks.load(cls.kind, str(folder / _NETWORK)).eval()
     return model
