@@ -507,3 +507,15 @@ def test_what_cannot_be_done_is_refused(panel, masked) -> None:
 def test_arguments_that_make_no_sense(options, match) -> None:
     with pytest.raises(CivstatsError, match=match):
         DeepAR(**(DEEPAR | options))
+
+
+def test_torch_comes_with_the_first_fit_and_its_absence_is_explained(panel, monkeypatch) -> None:
+    code = (
+        "import sys; from civstats.models import make_forecaster; make_forecaster('DeepAR'); "
+        "sys.exit(', '.join({'torch', 'neuralforecast', 'pytorch_lightning'} & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr("civstats.models.deepar._neural.find_spec", lambda name: None)
+    with pytest.raises(CivstatsError, match=r"pip install 'civstats\[deep\]'"):
+        DeepAR(**DEEPAR).fit(panel)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +18,16 @@ from civstats.models.base import Forecaster
 from civstats.models.deepar._known import KnownCoding
 from civstats.models.deepar._series import SeriesData, covariates_of, fed_history, series_data
 from civstats.models.deepar._settings import Settings
-from civstats.schema import DS, ID, TREATMENTS, ForecastError, PanelError, Y, treated_sales
+from civstats.schema import (
+    DS,
+    ID,
+    TREATMENTS,
+    CivstatsError,
+    ForecastError,
+    PanelError,
+    Y,
+    treated_sales,
+)
 
 if TYPE_CHECKING:
     from civstats.demand_filter import DemandFilter
@@ -48,6 +58,7 @@ class NeuralForecaster(Forecaster):
         return self.kind == "deepar"
 
     def _fit(self, panel: pd.DataFrame) -> None:
+        _need_torch(self.name)
         from civstats.models.deepar import _networks, _training
 
         s = self.settings
@@ -203,9 +214,20 @@ class NeuralForecaster(Forecaster):
         DataError
             If the folder holds no such model, or another kind or format.
         """
+        _need_torch(cls.name)
         from civstats.models.deepar import _store
 
         return _store.load(cls, Path(folder), device)
+
+
+def _need_torch(name: str) -> None:
+    """Say how to get what is missing before an import says that it is."""
+    missing = [m for m in ("torch", "neuralforecast") if find_spec(m) is None]
+    if missing:
+        raise CivstatsError(
+            f"{name} needs {' and '.join(missing)}: install the extra with pip install "
+            "'civstats[deep]'"
+        )
 
 
 def _check_counts(panel: pd.DataFrame, name: str) -> None:
