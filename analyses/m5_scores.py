@@ -32,6 +32,8 @@ from civstats.schema import (
 console = Console(stderr=True)
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 MODELS = ("SeasonalNaive", "SeasonalWindowAverage")
+MOST = 6
+"""Models that a figure can tell apart."""
 NAMES = {"wrmsse": "WRMSSE", "wspl": "WSPL"}
 PUBLISHED = pd.DataFrame(
     [
@@ -129,6 +131,15 @@ def build(found: Found, config: dict, stages: dict) -> Report:
     if scorer.caveat:
         report.callout(f"{scorer.caveat[0].upper()}{scorer.caveat[1:]}.", "warning")
     report.section("Scores")
+    from civstats.plots.m5_levels import m5_levels
+
+    shown = list(dict.fromkeys(found.scores["model"]))[:MOST]
+    report.figure(
+        m5_levels(found.scores[found.scores["model"].isin(shown)], _levels()),
+        "scores_by_level",
+        "Scores at each level of aggregation, and their mean. At 1 on the left, errors are as large as "
+        "the series' own day-to-day changes. Who leads at sums of many series need not lead at single ones.",
+    )
     for metric, title in NAMES.items():
         rows = found.scores[found.scores["metric"] == metric]
         if len(rows):
@@ -161,10 +172,15 @@ def _beside(report: Report) -> None:
     report.table(PUBLISHED, "As published.", name="published", missing="not at hand")
 
 
+def _levels() -> dict[int, str]:
+    """Name what each level aggregates to."""
+    return {k: " x ".join(c.removesuffix("_id") for c in v) or "total" for k, v in KEYS.items()}
+
+
 def _wide(rows: pd.DataFrame) -> pd.DataFrame:
     """Lay scores out by level, a column per model."""
     table = rows.pivot_table(index="m5_level", columns="model", values="value", sort=False)
-    by = {k: " x ".join(c.removesuffix("_id") for c in v) or "total" for k, v in KEYS.items()}
+    by = _levels()
     table.insert(0, "series", rows.drop_duplicates("m5_level").set_index("m5_level")["n"])
     labels = [f"{k}: {by[k]}" if k else "mean of the levels" for k in table.index]
     return table.set_axis(labels).rename_axis("level").reset_index()

@@ -53,6 +53,8 @@ def test_the_report_is_whole_and_offline(study):
     assert "https://" not in html
     assert "Not M5's official score" in unescape(html)
     assert "published figures" not in html  # they are of M5
+    assert (study / "figures" / "scores_by_level.png").exists()
+    assert "Dot plot by level." in unescape(html)
     for head in ("Question", "Scores", "Limits", "How this was run"):
         assert f">{head}<" in html
 
