@@ -1,5 +1,7 @@
 """Posterior review: gates, predictive checks through the censoring, LOO, sensitivity, calibration."""
 
+from civstats.diagnostics._advice import ADVICE
+from civstats.diagnostics._draws import scalars
 from civstats.diagnostics._statistics import STATISTICS
 from civstats.diagnostics.gates import GateError, Limits, check_gates, gates, passed
 from civstats.diagnostics.loo import Loo, psis_loo
@@ -12,6 +14,7 @@ from civstats.diagnostics.sbc import sbc_ranks, thin
 from civstats.diagnostics.sensitivity import power_scale_weights, prior_sensitivity
 
 __all__ = [
+    "ADVICE",
     "STATISTICS",
     "GateError",
     "Limits",
@@ -30,6 +33,7 @@ __all__ = [
     "replicated_sales",
     "sampler_table",
     "sbc_ranks",
+    "scalars",
     "thin",
     "uniform_p_value",
 ]

@@ -99,6 +99,39 @@ def blocks(dataset: xr.Dataset, var_names: Sequence[str] | None = None) -> Itera
             yield Draws(name, labels[first : first + _BLOCK], part)
 
 
+def scalars(data: Any, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the draws of some scalars by the names that `parameter_table` gives them.
+
+    Parameters
+    ----------
+    data : arviz.InferenceData, xarray.Dataset or mapping of arrays (chain, draw, ...)
+    names : sequence of str
+
+    Returns
+    -------
+    dict of str to numpy.ndarray, shape (chain, draw)
+
+    Raises
+    ------
+    CivstatsError
+        If a name is not there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scalars({"mu": np.zeros((2, 5, 3))}, ["mu[1]"])["mu[1]"].shape
+    (2, 5)
+    """
+    wanted, found = set(names), {}
+    for part in blocks(posterior_of(data)):
+        for k in np.flatnonzero([n in wanted for n in part.names]):
+            found[part.names[k]] = part.array[:, :, k]
+    missing = [n for n in names if n not in found]
+    if missing:
+        raise CivstatsError(f"no scalar {missing[0]!r} was drawn")
+    return {n: found[n] for n in names}
+
+
 def scalar_names(array: xr.DataArray, name: str) -> list[str]:
     """Name every scalar of a variable by its coordinates."""
     rest = [d for d in array.dims if d not in (CHAIN, DRAW)]
