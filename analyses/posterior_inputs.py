@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from civstats.schema import CENSORED, ID, CivstatsError, check_share, check_treatment
+from civstats.schema import CENSORED, DS, ID, CivstatsError, check_share, check_treatment
 
 if TYPE_CHECKING:
     from civstats.models.bayes import BayesDemand
@@ -89,6 +89,6 @@ def described(panel: pd.DataFrame, config: dict) -> str:
         else f"M5 {config['store']} {config['dept']}"
     )
     return (
-        f"{what}, {panel[ID].nunique()} series, {config['days']} days, {config['family']}, "
+        f"{what}, {panel[ID].nunique()} series, {panel[DS].nunique()} days, {config['family']}, "
         f"stockout days: {config['treatment']}"
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from civstats.models.bayes import BayesDemand
 
 _SHOWN = 12
-"""Series of each panel."""
+"""Series of each end."""
 _Z80 = 1.2815515655446004
 _DRAWS = 200
 
@@ -45,28 +45,25 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
     n = panel[ID].nunique()
     exact = np.bincount(series[kind == EXACT], minlength=n)
     order = np.argsort(exact, kind="stable")
-    shown = {"fewest days known exactly": order[:_SHOWN], "most": order[::-1][:_SHOWN]}
-    if n <= _SHOWN:
-        shown = {"all series": order}
+    ends = n > 2 * _SHOWN
+    members = np.r_[order[:_SHOWN], order[-_SHOWN:]] if ends else order
+    panel_name = f"fewest days known exactly first{', the middle left out' if ends else ''}"
     everyone = best(pooled, y[live], offset[live], kind[live] == BOUND, share[live])[0]
     names = panel[ID].cat.categories
     rows: list[tuple] = []
     weights = np.bincount(node, minlength=level.shape[1]).astype(float)
     owner = np.zeros(level.shape[1], dtype=int)
     owner[node] = series
-    for panel_name, members in shown.items():
-        for s in members:
-            name = f"{names[s]} ({exact[s]})"
-            mine = live & (series == s)
-            value, sd = best(pooled, y[mine], offset[mine], kind[mine] == BOUND, share[mine])
-            rows.append(
-                (panel_name, name, "no pooling", value, value - _Z80 * sd, value + _Z80 * sd)
-            )
-            own = owner == s
-            mean = level[:, own] @ (weights[own] / weights[own].sum())
-            lo, hi = np.quantile(mean, [0.1, 0.9])
-            rows.append((panel_name, name, "partial pooling", float(mean.mean()), lo, hi))
-            rows.append((panel_name, name, "complete pooling", everyone, np.nan, np.nan))
+    for s in members:
+        name = f"{names[s]} ({exact[s]})"
+        mine = live & (series == s)
+        value, sd = best(pooled, y[mine], offset[mine], kind[mine] == BOUND, share[mine])
+        rows.append((panel_name, name, "no pooling", value, value - _Z80 * sd, value + _Z80 * sd))
+        own = owner == s
+        mean = level[:, own] @ (weights[own] / weights[own].sum())
+        lo, hi = np.quantile(mean, [0.1, 0.9])
+        rows.append((panel_name, name, "partial pooling", float(mean.mean()), lo, hi))
+        rows.append((panel_name, name, "complete pooling", everyone, np.nan, np.nan))
     return pd.DataFrame(rows, columns=["panel", "row", "way", "value", "lo", "hi"])
 
 

@@ -5,16 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pandas as pd
-from posterior_sections import (
-    agreement,
-    calibration,
-    departments,
-    left_out,
-    pooled,
-    prior_predictive,
-    reproduced,
-    sensitivity,
-)
+from posterior_predictive import calibration, prior_predictive, reproduced
+from posterior_sections import agreement, departments, left_out, pooled, sensitivity
 
 from civstats.diagnostics import ADVICE
 from civstats.plots.posterior import trace_and_ranks
@@ -160,7 +152,9 @@ def _chains(report: Report, found: Found) -> None:
         formats={"rhat": ".3f", "ess_bulk": ",.0f", "ess_tail": ",.0f"},
         labels={"rhat": "R-hat", "ess_bulk": "bulk ESS", "ess_tail": "tail ESS"},
         full="parameters.csv",
-        note="mcse: Monte Carlo error of the figure before it; report no digit beyond it.",
+        note="mcse: Monte Carlo error of the figure before it; report no digit beyond it. Lost units are "
+        "expected ones, given each draw's parameters and that demand reached the bound: their bands are "
+        "those of what is not known of the parameters, and the units really lost vary more.",
     )
 
 

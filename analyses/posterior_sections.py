@@ -1,4 +1,4 @@
-"""Sections of the posterior review that follow its gates."""
+"""Sections of the posterior review: departments, pooling, leaving out, priors, the demand filter."""
 
 from __future__ import annotations
 
@@ -7,51 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.plots import pit_plot
 from civstats.plots.posterior import pareto_k
-from civstats.plots.posterior_checks import check_plot
 from civstats.plots.posterior_forest import forest, pooling
-from civstats.report import Report, format_number, interval_text
+from civstats.report import Report, format_number
 
 if TYPE_CHECKING:
     from posterior_work import Found
-
-_EXTREME = 0.01
-_CAVEAT = (
-    "A posterior predictive p-value has seen the data: under the true model it crowds around one "
-    "half instead of being uniform. Near 0 or 1 it names what the model cannot reproduce; one half "
-    "proves nothing. The statistics hang together, and none of them is a test at its nominal level."
-)
-
-
-def far(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that fewer than one replicate in a hundred reaches."""
-    p = table["p_value"]
-    return table[2 * np.minimum(p, 1 - p) < _EXTREME]
-
-
-def prior_predictive(report: Report, found: Found) -> None:
-    """What the priors say of sales, before any were seen."""
-    report.section("Prior predictive check")
-    table = found.prior_check
-    assert table is not None
-    shown = table[table["group"] == "all"]
-    inside = ((shown["observed"] >= shown["lo"]) & (shown["observed"] <= shown["hi"])).sum()
-    report.text(
-        "Panels drawn from the priors alone, with this panel's stockouts applied, in units of sales. "
-        "The priors should leave room for anything a shop could sell, and little for what none could: "
-        f"the observed value lies inside 95 % of prior panels for {inside} of {len(shown)} statistics."
-    )
-    report.table(
-        shown.assign(prior=interval_text(shown["replicated"], shown["lo"], shown["hi"], ",.3g"))[
-            ["statistic", "observed", "prior", "p_value"]
-        ],
-        "Observed sales and what the priors expect.",
-        name="prior",
-        formats={"p_value": ".2f"},
-        labels={"prior": "prior median (95 % of panels)", "p_value": "share of panels above"},
-        full="prior_check.csv",
-    )
 
 
 def departments(report: Report, found: Found) -> None:
@@ -60,7 +21,7 @@ def departments(report: Report, found: Found) -> None:
         return
     report.section("Departments")
     n = found.forest["row"].nunique()
-    wide = found.forest.groupby("panel")["median"].agg(np.ptp)
+    wide = found.forest.groupby("panel")["median"].agg(lambda x: x.max() - x.min())
     title = f"{n} departments side by side" if n > 1 else "One department: what its series share"
     report.figure(
         forest(
@@ -79,20 +40,22 @@ def pooled(report: Report, found: Found) -> None:
     if table is None or table.empty:
         return
     report.section("Pooling")
-    wide = table.pivot_table(index=["panel", "row"], columns="way", values="value", sort=False)
-    lines = []
-    for name, part in wide.groupby(level=0, sort=False):
-        if "no pooling" not in part:
-            continue
-        away = (part["no pooling"] - part["complete pooling"]).abs()
-        moved = (part["no pooling"] - part["partial pooling"]).abs()
-        if away.notna().any():
-            lines.append(
-                f"{name}: pooling moves a level by {moved.median():.2f} log units (median), which are "
-                f"{away.median():.2f} from that of all series"
-            )
+    wide = table.pivot(index="row", columns="way", values="value").loc[
+        list(dict.fromkeys(table["row"]))
+    ]
+    moved = (wide["no pooling"] - wide["partial pooling"]).abs()
+    away = (wide["no pooling"] - wide["complete pooling"]).abs()
+    half = len(wide) // 2
+    few, many = moved.iloc[:half].median(), moved.iloc[half:].median()
+    lines = [
+        f"Alone, a level is {away.median():.2f} log units (median) from that of all series; pooling moves "
+        f"it by {few:.3f} in the upper half of the figure and by {many:.3f} in the lower"
+    ]
     none = int(table.loc[table["way"] == "no pooling", "value"].isna().sum())
-    title = "Partial pooling moves the series that say little, and leaves the others alone"
+    title = (
+        f"Pooling moves the level of a series by {few:.3f} log units (median) where little is known "
+        f"exactly, by {many:.3f} where much is"
+    )
     report.figure(
         pooling(
             table, title,
@@ -110,90 +73,6 @@ def pooled(report: Report, found: Found) -> None:
             "what they get comes from the others"
         )
     report.text("\n".join(f"- {line}." for line in lines))
-
-
-def reproduced(report: Report, found: Found, config: dict) -> None:
-    """Posterior predictive checks through the censoring."""
-    report.section("Does the model reproduce the sales?")
-    table = found.sales_check
-    assert table is not None
-    out = far(table)
-    whole = out[out["group"] == "all"]["statistic"].tolist()
-    title = (
-        "Replicated sales, stockouts applied, have what the sales have"
-        if not len(out)
-        else f"{len(out)} of {len(table)} statistics are out of the replicates' reach"
-    )
-    report.figure(
-        check_plot(
-            table, title,
-            "Diamond: observed; bar: 95 % of replicated panels, stockouts applied. Orange: fewer than one "
-            "replicate in a hundred is as far out; hollow: needs a stock that is unknown.",
-        ),
-        "sales_check",
-        "Posterior predictive check in units of sales.",
-    )  # fmt: skip
-    report.text(
-        (
-            "For all series together these are out of reach: " + "; ".join(whole) + ". "
-            if whole
-            else ""
-        )
-        + _CAVEAT
-        + " Days out of stock throughout are left out: they are zero in every replicate. The recorded stock is "
-        "taken as it was; under an inventory policy other sales would have led to another."
-    )
-    _table(report, table, "sales_table", "Observed sales and replicated sales.", "sales_check.csv")
-    other = found.demand_check
-    if other is not None:
-        out = far(other)
-        report.figure(
-            check_plot(
-                other,
-                "Completed demand against replicated demand: "
-                + ("all within reach" if not len(out) else f"{len(out)} of {len(other)} out of reach"),
-                "Diamond: the panel's demand, bounds filled in by draws given D >= y, under the same "
-                "parameters as the replicate beside it; no stock is needed.",
-            ),
-            "demand_check",
-            "The same check on completed data (Gelman et al., 2005), the one to read where the stock "
-            "of in-stock days is unknown. Filled-in days agree with the model by construction, so "
-            "it is blind to the extent that days are bounds.",
-        )  # fmt: skip
-
-
-def _table(report: Report, table: pd.DataFrame, name: str, caption: str, full: str) -> None:
-    whole = table[table["group"] == "all"]
-    report.table(
-        whole.assign(
-            replicates=interval_text(whole["replicated"], whole["lo"], whole["hi"], ",.3g")
-        )[["statistic", "observed", "replicates", "p_value", "identified"]],
-        caption,
-        name=name,
-        formats={"p_value": ".2f"},
-        labels={"replicates": "replicates (95 %)", "p_value": "p-value"},
-        full=full,
-    )
-
-
-def calibration(report: Report, found: Found) -> None:
-    """The censored PIT of days left out."""
-    if found.histogram is None or found.uniformity is None:
-        return
-    report.section("Calibration")
-    p = float(found.uniformity["p_value"].iloc[0])
-    n = int(found.uniformity["n"].iloc[0])
-    report.figure(
-        pit_plot(found.histogram, found.uniformity, what="Days left out, stockouts as bounds"),
-        "pit",
-        f"Censored, randomised PIT of {n:,} days, each as if left out (PSIS weights).",
-    )
-    report.text(
-        f"Uniformity has a p-value of {format_number(p, '.2g')}, series and weeks resampled. A hump: bands too "
-        "wide; a trough: too narrow; a slope: bias. A day's neighbours, which the mixture has seen, include "
-        "later ones whose stock may depend on this day's demand: under an inventory policy the PIT "
-        "of the true model is uniform only as far as that matters little."
-    )
 
 
 def left_out(report: Report, found: Found) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _CHAINS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES = ("-", "--", ":", "-.")
 _BINS = 20
-_POINTS = 500
+_POINTS = 300
 """Draws of a chain that are drawn: more are no finer than a pixel."""
 
 
