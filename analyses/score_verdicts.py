@@ -13,8 +13,8 @@ SURE = 4.0
 """Standard errors that make an average difference a fact: some 900 of them are looked at."""
 YES, MORE, NO, OPEN = "yes", "with more data", "no", "not shown"
 VERDICTS = {
-    YES: "the truth beats every distortion the score can tell from it, in 95 % of the "
-    "replications or more",
+    YES: "the truth beats each distortion the score can tell from it, taken one at a time, in "
+    "95 % of the replications or more",
     MORE: "the truth is ahead of every one of them on average, but one panel of this "
     "size decides too seldom",
     NO: "some distortion is ahead of the truth on average: more data would make it worse",

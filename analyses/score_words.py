@@ -25,6 +25,17 @@ def ahead(h: int) -> str:
     return f"{h} day{'s' if h > 1 else ''} ahead"
 
 
+def share_text(share: float) -> str:
+    """Write a share in percent; one short of all is not rounded to all.
+
+    Examples
+    --------
+    >>> share_text(0.995), share_text(1.0), share_text(0.12)
+    ('99.5 %', '100 %', '12 %')
+    """
+    return f"{100 * share:.1f}".removesuffix(".0") + " %"
+
+
 def words(metric: str) -> str:
     """Write a metric's name."""
     special = {

@@ -220,6 +220,12 @@ def test_verdicts(gaps, verdict):
     assert not blind["mean x 0.85"]
 
 
+def test_a_share_short_of_all_is_not_rounded_to_all():
+    from score_words import share_text
+
+    assert [share_text(k / 200) for k in (200, 199, 24, 0)] == ["100 %", "99.5 %", "12 %", "0 %"]
+
+
 def test_pairs_are_counted_by_what_the_score_of_demand_decides():
     from score_models import FAR, NEAR
     from score_sections import agreement
