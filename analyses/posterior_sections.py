@@ -40,9 +40,7 @@ def pooled(report: Report, found: Found) -> None:
     if table is None or table.empty:
         return
     report.section("Pooling")
-    wide = table.pivot(index="row", columns="way", values="value").loc[
-        list(dict.fromkeys(table["row"]))
-    ]
+    wide = table.pivot_table(index="row", columns="way", values="value", dropna=False, sort=False)
     moved = (wide["no pooling"] - wide["partial pooling"]).abs()
     away = (wide["no pooling"] - wide["complete pooling"]).abs()
     half = len(wide) // 2

@@ -48,19 +48,22 @@ def thin(draws: Mapping[str, np.ndarray], n_draws: int) -> tuple[dict[str, np.nd
     sizes = {x.shape[0] * x.shape[1] for x in draws.values()}
     if not sizes or min(sizes) < n_draws:
         raise CivstatsError(f"{min(sizes, default=0)} draws cannot be thinned to {n_draws}")
-    least = np.inf
     out = {}
+    moving: dict[tuple[int, ...], list[np.ndarray]] = {}
     for name, x in draws.items():
         wide = x.reshape(*x.shape[:2], -1)
-        moving = np.ptp(wide, axis=(0, 1)) > 0
-        if moving.any():
-            held = az.convert_to_dataset({"x": wide[:, :, moving]})
-            for method in ("bulk", "tail"):
-                least = min(least, float(az.ess(held, method=method)["x"].min()))
+        moving.setdefault(x.shape[:2], []).append(wide[:, :, np.ptp(wide, axis=(0, 1)) > 0])
         # Evenly over all chains laid end to end, each chain's own order kept.
         flat = x.reshape(-1, *x.shape[2:])
         at = np.floor((np.arange(n_draws) + 0.5) * len(flat) / n_draws).astype(int)
         out[name] = flat[at]
+    least = np.inf
+    for parts in moving.values():
+        together = np.concatenate(parts, axis=2)
+        if together.shape[2]:
+            held = az.convert_to_dataset({"x": together})
+            for method in ("bulk", "tail"):
+                least = min(least, float(az.ess(held, method=method)["x"].min()))
     return out, least / n_draws
 
 

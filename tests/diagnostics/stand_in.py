@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import arviz as az
 import numpy as np
@@ -14,7 +15,7 @@ from scipy.special import logsumexp
 from civstats.censoring import NegBin
 from civstats.demand_filter import BOUND, EXACT, observations
 
-GRID = np.linspace(-4, 5, 901)
+GRID = np.linspace(-4, 5, 301)
 A = 3.0
 
 
@@ -48,11 +49,12 @@ class StandIn:
             terms = NegBin(A).loglik(y, GRID[:, None], bound).sum(axis=1)
             weight = terms - 0.5 * (GRID - 1) ** 2
             p = np.exp(weight - logsumexp(weight))
-            level[..., s] = rng.choice(GRID, size=shape, p=p) + rng.uniform(-0.005, 0.005, shape)
+            level[..., s] = rng.choice(GRID, size=shape, p=p) + rng.uniform(-0.015, 0.015, shape)
         if self.spoil == "apart":
             level[0] += 0.8
         dispersion = A * np.exp(rng.normal(0, 1e-6, (*shape, 2)))
         stats = {"diverging": np.zeros(shape, bool), "energy": rng.normal(size=shape)}
+        self.panel_ = panel
         self.idata_ = az.from_dict(
             {"level": level, "dispersion": dispersion},
             sample_stats=stats,
@@ -96,6 +98,31 @@ class StandIn:
         return xr.Dataset(
             {"demand": (("sample", "row"), demand), "level": (("sample", "node"), level)}
         )
+
+    def prior_draws(self, panel: pd.DataFrame, n: int, seed: int) -> xr.Dataset:
+        rng = np.random.default_rng(seed)
+        series = panel["unique_id"].cat.codes.to_numpy()
+        level = rng.normal(1, 1, (n, series.max() + 1))
+        demand = NegBin(A).sample(level[:, series], rng)
+        return xr.Dataset(
+            {"demand": (("sample", "row"), demand), "level": (("sample", "node"), level)}
+        )
+
+    def predict(self, future: pd.DataFrame, *, level, n_paths: int, seed: int):
+        rng = np.random.default_rng(seed)
+        at = rng.choice(self.chains * self.draws, n_paths, replace=False)
+        days = future["ds"].unique()
+        eta = self._levels(at).T[:, :, None] + np.zeros(len(days))
+        paths = NegBin(A).sample(eta, rng)
+        return SimpleNamespace(paths=xr.DataArray(paths, dims=("unique_id", "sample", "ds")))
+
+    def recover(self, levels, n_draws: int, seed: int):
+        rng = np.random.default_rng(seed)
+        rows = np.flatnonzero(self.obs.kind != EXACT)
+        at = rng.choice(self.chains * self.draws, n_draws, replace=False)
+        bound = np.where(self.obs.kind == BOUND, np.nan_to_num(self.obs.y), 0)[rows]
+        eta, family = self.predictor(at, rows)
+        return SimpleNamespace(rows=rows, samples=family.sample_above(bound, eta, rng).T)
 
     def log_prior(self) -> dict[str, np.ndarray]:
         level = self.idata_.posterior["level"].to_numpy()
