@@ -396,7 +396,7 @@ def test_portfolio_band_covers_the_true_gain_in_200_replications():
         (lambda d, w: {"margin": ones(d)[1:]}, "1 series have no margin"),
         (lambda d, w: {"margin": "m"}, "no column 'm'"),
         (lambda d, w: {"share": 1.2}, "share must be"),
-        (lambda d, w: {"lever": "magic"}, "unknown lever 'magic'; there are: averted"),
+        (lambda d, w: {"lever": "magic"}, "unknown lever 'magic'; there are: averted, gone"),
         (lambda d, w: {"k": 0}, "k must be"),
         (lambda d, w: {"static": pd.DataFrame({"unique_id": ["s001"]})}, "static lacks 5"),
     ],
@@ -410,8 +410,8 @@ def test_wrong_input_is_one_readable_line(change, match):
 
 
 def test_every_lever_is_described():
-    for lever in LEVERS.values():
-        assert "20%" in lever.describe(0.2)
+    for name, lever in LEVERS.items():
+        assert ("20%" in lever.describe(0.2)) == (name != "gone")
 
 
 def test_size_of_a_real_store():

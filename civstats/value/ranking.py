@@ -11,6 +11,8 @@ import xarray as xr
 from civstats.schema import ID, RANKING, CivstatsError
 from civstats.value.counterfactual import gain_paths
 from civstats.value.inputs import attributes
+from civstats.value.levers import Lever
+from civstats.value.margins import MarginPrior
 
 
 def rank_value(
@@ -18,8 +20,8 @@ def rank_value(
     availability_paths: xr.Dataset,
     *,
     price: pd.Series | pd.DataFrame,
-    margin: float | str | pd.Series = 0.2,
-    lever: str = "averted",
+    margin: float | str | pd.Series | MarginPrior = 0.2,
+    lever: str | Lever = "averted",
     share: float = 0.2,
     k: int = 50,
     static: pd.DataFrame | None = None,
