@@ -397,6 +397,9 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_weights(panel, tmp_path) ->
         resumed.network_.state_dict().items(), whole.network_.state_dict().values(), strict=True
     ):
         assert torch.equal(a, b), name
+    file.write_bytes(b"torn")
+    with pytest.raises(DataError, match="delete it to start afresh"):
+        DeepAR(checkpoint=tmp_path, **options).fit(panel)
     # Other data have a file of their own.
     DeepAR(checkpoint=tmp_path, **options).fit(_changed(panel))
     assert len(list(tmp_path.glob("training-*.pt"))) == 2

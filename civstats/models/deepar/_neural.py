@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from civstats.models.deepar._windows import Windows
 
 
+_DAY = np.timedelta64(1, "D")
+
+
 class NeuralForecaster(Forecaster):
     """A network of neuralforecast's, trained and fed under a treatment; see its subclasses."""
 
@@ -59,7 +62,7 @@ class NeuralForecaster(Forecaster):
 
     def _fit(self, panel: pd.DataFrame) -> None:
         _need_torch(self.name)
-        from civstats.models.deepar import _networks, _training
+        from civstats.models.deepar import _networks, _run, _training
 
         s = self.settings
         if s.treatment == "censor":
@@ -82,13 +85,13 @@ class NeuralForecaster(Forecaster):
                 windows, val_size, drop_windows=s.drop_windows, name=self.name
             )
             network = _networks.build(self.kind, self._shape(windows), s.seed)
-            schedule = _training.Schedule(
+            schedule = _run.Schedule(
                 s.max_steps, s.batch_size, s.learning_rate, self._h_train, s.val_every,
                 s.patience, s.grad_clip, s.seed,
             )  # fmt: skip
             file = None
             if self.checkpoint is not None:
-                file = _training.checkpoint_file(
+                file = _run.checkpoint_file(
                     self.checkpoint, self.kind, asdict(s), self._data.digest()
                 )
             log = _training.train(
@@ -165,8 +168,9 @@ class NeuralForecaster(Forecaster):
         Series that `future` does not hold have zeros.
         """
         dates = pd.DatetimeIndex(np.sort(future[DS].unique()))
-        known = self._data.dates
-        step = known[-1] - known[-2] if len(known) > 1 else pd.Timedelta(days=1)
+        gaps = np.diff(self._data.dates) if len(self._data.dates) > 1 else np.array([_DAY])
+        # Months and quarters differ in length: their mean counts them right, the least does not.
+        step = pd.Timedelta(gaps.min() if gaps.min() < 28 * _DAY else gaps.mean())
         position = np.rint((dates - self.cutoff_) / step).astype(int)
         if (position != np.arange(1, len(dates) + 1)).any():
             raise ForecastError(
