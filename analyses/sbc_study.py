@@ -36,12 +36,16 @@ def check(config: dict) -> None:
         )
 
 
-def rank_case(case: str, config: dict) -> pd.DataFrame:
-    """Rank the truth of one case; the model is compiled once."""
+def rank_case(case: str, config: dict, made: dict | None = None) -> pd.DataFrame:
+    """Rank the truth of one case; a model is compiled once, for all cases that share it."""
     from civstats.diagnostics import sbc_ranks
 
     sampling = {k: config[k] for k in ("draws", "tune", "chains")}
-    model = build_model(case, sampling)
+    made = {} if made is None else made
+    key = str(CASES[case])
+    if key not in made:
+        made[key] = build_model(case, sampling)
+    model = made[key]
     worlds = list(replicates(case, config["replicates"], config["seed"], model))
 
     def truth_of(one: Replicate) -> dict:
@@ -83,16 +87,17 @@ def run(config: dict, out: Path) -> None:
 
     check(config)
     study = Study(out, config)
-    parts = []
+    parts: list[pd.DataFrame] = []
+    made: dict = {}
     for case in config["cases"]:
         with study.stage(case):
-            parts.append(rank_case(case, config))
-    ranks = pd.concat(parts, ignore_index=True)
+            parts.append(rank_case(case, config, made))
+        study.folder.mkdir(parents=True, exist_ok=True)
+        ranks = pd.concat(parts, ignore_index=True)
+        write_csv(ranks, study.folder / "ranks.csv")
     table = rank_table(ranks, config["ranks"])
     with study.stage("report"):
         report = build(ranks, table, config, study.stages)
-        study.folder.mkdir(parents=True, exist_ok=True)
-        write_csv(ranks, study.folder / "ranks.csv")
         write_csv(table, study.folder / "calibration.csv")
         report.write(study.folder)
     study.save_manifest()
@@ -103,7 +108,7 @@ def run(config: dict, out: Path) -> None:
 def main(
     replicates: Annotated[int, typer.Option(help="Truths of each case.")] = 200,
     cases: Annotated[str, typer.Option(help="Models, comma-separated.")] = ",".join(CASES),
-    draws: Annotated[int, typer.Option(help="Draws of a chain, before thinning.")] = 400,
+    draws: Annotated[int, typer.Option(help="Draws of a chain, before thinning.")] = 1000,
     tune: Annotated[int, typer.Option(help="Tuning steps of a chain.")] = 300,
     chains: Annotated[int, typer.Option(help="Chains.")] = 2,
     ranks: Annotated[

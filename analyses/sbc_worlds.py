@@ -90,6 +90,7 @@ def build_model(case: str, sampling: dict[str, int]) -> BayesDemand:
         drift=made["drift"],
         covariates=False,
         priors=narrow_priors(),
+        n_jobs=1,
         **sampling,
     )
 
@@ -158,7 +159,7 @@ def draw(model: BayesDemand, one: Replicate, case: str, n_draws: int) -> dict[st
     paths = model.predict(future, level=(80,), n_paths=n_draws, seed=one.number).paths
     out[TOTAL] = paths.sum([ID, DS]).to_numpy()[None]
     if panel[CENSORED].any():
-        found = model.recover(levels=(), n_draws=n_draws, seed=one.number)
+        found = model.recover(levels=(80,), n_draws=n_draws, seed=one.number)
         sold = panel[Y].to_numpy(dtype=float)[found.rows]
         lost = found.samples - sold[:, None]
         codes = panel[ID].cat.codes.to_numpy()[found.rows]
