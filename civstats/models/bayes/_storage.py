@@ -109,7 +109,7 @@ def load(cls: Any, folder: Path) -> Any:
     model._statics = pd.DataFrame(held["statics"], index=pd.Index(ids))
     model._seen = pd.DataFrame(held["seen"])
     model.problems_ = [Problem(**p) for p in content["problems"]]
-    model.cutoff_ = pd.Timestamp(content["cutoff"])
+    model.cutoff_ = pd.Timestamp(content["cutoff"]).as_unit("ns")
     model.series_ = pd.Index(content["series"])
     idata = az.from_netcdf(str(folder / "posterior.nc"), engine="h5netcdf")
     idata.load()
