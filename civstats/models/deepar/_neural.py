@@ -120,7 +120,9 @@ class NeuralForecaster(Forecaster):
     @property
     def _h_train(self) -> int:
         s = self.settings
-        return s.h if s.h_train is None or not self._recurrent else s.h_train
+        if not self._recurrent:
+            return s.h
+        return min(2 * s.h, s.input_size + s.h - 1) if s.h_train is None else s.h_train
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

@@ -51,8 +51,8 @@ class DeepAR(NeuralForecaster):
         Days of history the network reads before it forecasts, and days of the scale's mean.
         Series may be shorter.
     h_train : int, optional
-        Last days of each window that the loss covers, from 1 to ``input_size + h - 1``; `h` by
-        default. More of them use a pass better, but the scale of a window has seen the days
+        Last days of each window that the loss covers, from 1 to ``input_size + h - 1``; twice `h`
+        by default. More of them use a pass better, but the scale of a window has seen the days
         before its origin.
     lags : sequence of int
         Days back that a step reads besides yesterday.
@@ -149,7 +149,7 @@ class DeepAR(NeuralForecaster):
         series_id: bool = False,
         learning_rate: float = 3e-3,
         batch_size: int = 256,
-        max_steps: int = 2_000,
+        max_steps: int = 1_200,
         val_size: int | None = None,
         val_every: int = 100,
         patience: int = 5,
