@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def render_markdown(report: Report) -> str:
     """Return the report as CommonMark with GitHub's tables."""
-    from civstats.report.builder import Callout, FigureItem, Section, TableItem, Text
+    from civstats.report.builder import Callout, FigureItem, Fragment, Section, TableItem, Text
 
     inline = partial(inline_markdown, resolve=report.resolve)
     parts = [f"# {escape_markdown(report.title)}"]
@@ -38,6 +38,8 @@ def render_markdown(report: Report) -> str:
             parts.append(_table(item, inline(item.caption), [inline(n) for n in item.notes]))
         elif isinstance(item, FigureItem):
             parts.append(_figure(item, report))
+        elif isinstance(item, Fragment):
+            parts.append(markdown(item.markdown, report.resolve))
     return "\n\n".join(p for p in parts if p) + "\n"
 
 

@@ -16,6 +16,8 @@ from civstats.report.tables import Format, Table, make_table
 from civstats.schema import CivstatsError
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from civstats.plots import Plot
 
 _KINDS = {"note": "Note", "warning": "Caution", "key": "In short"}
@@ -72,7 +74,20 @@ class FigureItem:
     height: int
 
 
-Item = Section | Text | Callout | TableItem | FigureItem
+@dataclass(frozen=True)
+class Fragment:
+    """HTML of our own making, its style for the page's head, and what Markdown says instead.
+
+    `anchor` is the id of its outermost element, and what its other ids begin with.
+    """
+
+    anchor: str
+    html: Markup = field(repr=False)
+    style: Markup = field(repr=False)
+    markdown: str
+
+
+Item = Section | Text | Callout | TableItem | FigureItem | Fragment
 
 
 class Report:
@@ -202,6 +217,13 @@ class Report:
         width, height = struct.unpack(">II", png[16:24])
         self.items.append(FigureItem(png, plot.alt, caption, number, anchor, name, width, height))
         return label
+
+    def fragment(self, fragment: Fragment) -> None:
+        """Add a piece of HTML, such as `ranking_page` makes; raises if its anchor is taken."""
+        if fragment.anchor in self._anchors:
+            raise CivstatsError(f"the anchor {fragment.anchor!r} is taken; choose another")
+        self._anchors.add(fragment.anchor)
+        self.items.append(fragment)
 
     def resolve(self, name: str) -> tuple[str, str]:
         """Return the label and the anchor of a figure or table."""
