@@ -90,8 +90,21 @@ def rank_gains(
     -------
     pandas.DataFrame
         The columns of ``RANKING`` (p10 and p90 are quantiles of the sum over days), the static
-        attributes, then ``stockout_probability, demand_mean, lost_mean, price, margin``.
+        attributes, then ``stockout_probability, demand_mean, lost_mean, price, margin``,
+        ``share_of_total`` and ``cumulative_share`` of all rows' mean value (NaN where that is not
+        positive); after :func:`net_gains` also ``gross_mean`` and, with a cost, ``cost`` and
+        ``return_mean`` (net value, the cost taken off, per unit of money spent).
+
+    Raises
+    ------
+    CivstatsError
+        If handed a past loss, which no lever can bring back, or if `k` is no number of series.
     """
+    if gains.attrs.get("estimand", "gain") != "gain":
+        raise CivstatsError(
+            f"a ranking is of what a lever gains, but this is {gains.attrs['estimand']!r}: "
+            "use gain_paths (portfolio totals either)"
+        )
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
         raise CivstatsError(f"k must be a whole number of series, 1 or more, but got {k!r}")
     ids = pd.Index(gains[ID].to_numpy(), dtype=object)
@@ -103,8 +116,20 @@ def rank_gains(
         table[column] = known[column].to_numpy()
     for column in extras:
         table[column] = gains[column].to_numpy()
+    if "gross" in gains:
+        table["gross_mean"] = gains["gross"].to_numpy().mean(axis=1)
+        extras = [*extras, "gross_mean"]
+    if "cost" in gains:
+        table["cost"] = gains["cost"].to_numpy()
+        spent = table["cost"].where(table["cost"] > 0)
+        table["return_mean"] = table["value_mean"] / spent
+        extras = [*extras, "cost", "return_mean"]
     table = table.sort_values(["value_mean", ID], ascending=[False, True], ignore_index=True)
     table.insert(0, "rank", np.arange(1, len(table) + 1))
+    total = table["value_mean"].sum()
+    table["share_of_total"] = table["value_mean"] / (total if total > 0 else np.nan)
+    table["cumulative_share"] = table["share_of_total"].cumsum()
+    extras = [*extras, "share_of_total", "cumulative_share"]
     return table[[*RANKING, *known.columns, *extras]]
 
 
@@ -116,17 +141,18 @@ def portfolio(
     Parameters
     ----------
     gains : xarray.Dataset
-        As :func:`gain_paths` returns it.
+        As :func:`gain_paths`, :func:`lost_paths` or :func:`net_gains` returns it.
     static : pandas.DataFrame, optional
         Attributes by ``unique_id``; needed for `by`.
     by : str, optional
-        A column of `static`, such as ``dept_id`` or ``store_id``.
+        A column of `static`, such as ``dept_id`` or ``store_id``, or ``unique_id``.
 
     Returns
     -------
     pandas.DataFrame
         ``group, n_series, units_mean, units_p10, units_p50, units_p90, value_...``: quantiles of
-        sums within samples, which are not sums of quantiles.
+        sums within samples, which are not sums of quantiles. Its attribute ``estimand`` says
+        whether it is a loss or a gain.
 
     Raises
     ------
@@ -137,6 +163,8 @@ def portfolio(
     ids = pd.Index(gains[ID].to_numpy(), dtype=object)
     if by is None:
         codes, names = np.zeros(len(ids), int), pd.Index(["all"])
+    elif by == ID:
+        codes, names = np.arange(len(ids)), ids
     else:
         if static is None or by not in static.columns:
             raise CivstatsError(f"no column {by!r} to total by: pass it in static")
@@ -151,7 +179,9 @@ def portfolio(
         np.add.at(total, codes, x)
         sums.append(total)
     counts = np.bincount(codes, minlength=len(names))
-    return pd.DataFrame({"group": names, "n_series": counts} | _bands(*sums, median=True))
+    table = pd.DataFrame({"group": names, "n_series": counts} | _bands(*sums, median=True))
+    table.attrs["estimand"] = gains.attrs.get("estimand", "gain")
+    return table
 
 
 def _bands(units: np.ndarray, value: np.ndarray, *, median: bool = False) -> dict[str, Any]:
