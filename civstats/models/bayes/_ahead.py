@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -45,7 +47,7 @@ def forecast(
     h = future[DS].nunique()
     ids = future[ID].iloc[::h].astype(str).to_numpy()
     dates = future[DS].to_numpy().astype("datetime64[ns]")[:h]
-    series = pd.Index(layout.names["series"]).get_indexer(ids)
+    series = pd.Index(layout.names["series"]).get_indexer(pd.Index(ids))
     probabilities = quantiles_of_levels(level)
     mean, components = np.empty((len(ids), h)), []
     quantiles = np.empty((len(ids), h, len(probabilities)))
@@ -132,7 +134,7 @@ def _components(
     return mean, spread, zero[:, None] + 0 * weight, weight
 
 
-def _marginal(future: pd.DataFrame, blocks: list[tuple[np.ndarray, ...]]) -> pd.DataFrame:
+def _marginal(future: pd.DataFrame, blocks: Sequence[tuple[np.ndarray, ...]]) -> pd.DataFrame:
     mean, spread, zero = (np.concatenate([b[j] for b in blocks]) for j in range(3))
     weight = np.broadcast_to(blocks[0][3], mean.shape) * (1 - zero)
     size = np.broadcast_to(spread[:, None], mean.shape)

@@ -14,7 +14,7 @@ from scipy import special
 from civstats.demand_filter.layout import EXACT
 from civstats.models.bayes._hints import Hints
 from civstats.models.bayes._layout import BLOCKS, Cells, Layout, Sales
-from civstats.models.bayes._ops import CountDays, Inform, NormalDays, Walk
+from civstats.models.bayes._ops import CountDays, Inform, NormalDays, Walk, applied
 from civstats.models.bayes.priors import Priors
 
 WHITENED, CENTRED, NONCENTRED = "whitened", "centred", "noncentred"
@@ -50,7 +50,7 @@ def informed(
         (pt.as_tensor_variable(x).astype("float64") + np.zeros(shape)).ravel()
         for x in (mean, sd, hint, strength)
     ]
-    value, change = Inform()(raw, *full)
+    value, change = applied(Inform(), raw, *full)
     pm.Potential(f"{name}_change", change)
     return value.reshape(shape)
 
@@ -181,7 +181,7 @@ def drifting_level(
         raw = pm.Normal("level_raw", 0.0, 1.0, shape=n)
         known = data.many("pseudo", "info", "weekly", "hinted")
         fixed = (hints.slow, layout.department, layout.starts)
-        level, density = Walk()(raw, base.mean, drift, base.spread, beta, *known, *fixed)
+        level, density = applied(Walk(), raw, base.mean, drift, base.spread, beta, *known, *fixed)
         pm.Potential("level_change", density)
         return pm.Deterministic("level", level, dims="node")
     heads = layout.starts[:-1]
@@ -217,7 +217,9 @@ def likelihood(
         ]
         days = [pt.zeros_like(data["exact_node"]), pt.ones_like(data["bound_node"])]
         is_bound = pt.concatenate(days)
-        made = NormalDays()(level, beta, noise, data["dated"], shared, own, *rows, is_bound)
+        made = applied(
+            NormalDays(), level, beta, noise, data["dated"], shared, own, *rows, is_bound
+        )
         pm.Potential("days", made[0])
         return
     alpha: Any = pt.zeros(n)
@@ -230,8 +232,8 @@ def likelihood(
     exact = data.many(*(f"exact_{c}" for c in parts))
     bound = data.many(*(f"bound_{c}" for c in parts if c != "share"))
     tables = data["above"], data["constant"]
-    made = CountDays()(
-        level, beta, alpha, zero, data["dated"], shared, own, *tables, *exact, *bound
+    made = applied(
+        CountDays(), level, beta, alpha, zero, data["dated"], shared, own, *tables, *exact, *bound
     )
     pm.Potential("days", made[0])
 

@@ -189,10 +189,10 @@ def _mode(
         slope, curve = family.grad_hess(obs.y, level[layout.node] + offset, bound, share)
         slope = np.where(speaks, slope, 0.0)
         weight = np.where(speaks, np.maximum(-curve, 0.0), 0.0)
-        info = np.bincount(layout.node, weight, minlength=n)
+        spoken: np.ndarray = np.bincount(layout.node, weight, minlength=n)
         push = np.bincount(layout.node, slope, minlength=n)
-        known = info > 1e-8
-        info = np.where(known, info, 0.0)
+        known = spoken > 1e-8
+        info = np.where(known, spoken, 0.0)
         pseudo = np.where(known, level + np.clip(push / np.where(known, info, 1.0), -3, 3), level)
         moved, pivot, middle = np.empty(n), np.empty(n), np.empty(n)
         kernels.walk_forward(

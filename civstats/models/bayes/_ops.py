@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -158,7 +159,7 @@ class _KernelOp(Op):
         shapes = {"s": pt.dscalar, "v": pt.dvector, "m": pt.dmatrix}
         return Apply(self, tensors, [shapes[k]() for k in self.made])
 
-    def perform(self, node: Apply, inputs: list[Any], outputs: list[Any]) -> None:
+    def perform(self, node: Apply, inputs: Sequence[Any], outputs: Any) -> None:
         found = type(self).function(*(np.ascontiguousarray(x).reshape(np.shape(x)) for x in inputs))
         for place, value in zip(outputs, found, strict=True):
             place[0] = np.asarray(value)
@@ -166,9 +167,16 @@ class _KernelOp(Op):
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[i < self.slopes] + [False] * (len(self.made) - 1) for i in range(len(self.kinds))]
 
-    def L_op(self, inputs: list[Any], outputs: list[Any], gradients: list[Any]) -> list[Any]:
+    def L_op(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], gradients: Sequence[Any]
+    ) -> list[Any]:
         found: list[Any] = [gradients[0] * d for d in outputs[1:]]
         return found + [disconnected_type() for _ in inputs[self.slopes :]]
+
+
+def applied(op: Op, *inputs: Any) -> list[Any]:
+    """Return all outputs of an operator."""
+    return list(op.make_node(*inputs).outputs)
 
 
 class CountDays(_KernelOp):
@@ -197,9 +205,11 @@ class Walk(_KernelOp):
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[i < 5, i < 5] for i in range(12)]
 
-    def L_op(self, inputs: list[Any], outputs: list[Any], gradients: list[Any]) -> list[Any]:
+    def L_op(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], gradients: Sequence[Any]
+    ) -> list[Any]:
         g_level, g_density = _connected(gradients, outputs)
-        found = _WalkSlopes()(*inputs, outputs[0], g_level, g_density)
+        found = applied(_WalkSlopes(), *inputs, outputs[0], g_level, g_density)
         return [*found, *(disconnected_type() for _ in range(7))]
 
 
@@ -221,9 +231,11 @@ class Inform(_KernelOp):
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[i < 3, i < 3] for i in range(5)]
 
-    def L_op(self, inputs: list[Any], outputs: list[Any], gradients: list[Any]) -> list[Any]:
+    def L_op(
+        self, inputs: Sequence[Any], outputs: Sequence[Any], gradients: Sequence[Any]
+    ) -> list[Any]:
         g_value, g_change = _connected(gradients, outputs)
-        found = _InformSlopes()(*inputs, g_value, g_change)
+        found = applied(_InformSlopes(), *inputs, g_value, g_change)
         return [*found, disconnected_type(), disconnected_type()]
 
 
@@ -235,7 +247,7 @@ class _InformSlopes(_KernelOp):
     made, slopes = "vvv", 0
 
 
-def _connected(gradients: list[Any], outputs: list[Any]) -> list[Any]:
+def _connected(gradients: Sequence[Any], outputs: Sequence[Any]) -> list[Any]:
     return [
         pt.zeros_like(o) if isinstance(g.type, DisconnectedType) else g
         for g, o in zip(gradients, outputs, strict=True)

@@ -17,7 +17,7 @@ from civstats.models.bayes._layout import Layout
 from civstats.models.bayes._posterior import Draws
 from civstats.models.bayes.priors import Priors
 from civstats.models.bayes.problems import Problem
-from civstats.schema import Y
+from civstats.schema import ID, Y
 
 _ARGUMENTS = (
     "treatment", "family", "drift", "harmonics", "covariates", "draws", "tune", "chains",
@@ -74,7 +74,7 @@ def save(model: Any, folder: Path) -> None:
     }
     with atomic(folder / "model.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1))
-    days = {str(c): v.to_numpy() for c, v in model._days.items() if c not in ("unique_id",)}
+    days = {str(c): v.to_numpy() for c, v in model._days.items() if c != ID}
     statics = {str(c): [str(x) for x in v] for c, v in model._statics.items()}
     _store.save(
         folder / "layout.npz",
@@ -103,8 +103,8 @@ def load(cls: Any, folder: Path) -> Any:
     object.__setattr__(layout, "origin", np.datetime64(int(layout.origin), "ns"))
     model._layout, model.design_, model._scale = layout, held["design"], held["scale"]
     ids = np.array(layout.names["series"], dtype=object)
-    days = pd.DataFrame(held["days"])
-    days.insert(0, "unique_id", pd.Categorical(ids[layout.series], categories=ids))
+    names = pd.Categorical(ids[layout.series], categories=ids)
+    days = pd.DataFrame({ID: names, **held["days"]})
     model._days = days
     model._statics = pd.DataFrame(held["statics"], index=pd.Index(ids))
     model._seen = pd.DataFrame(held["seen"])

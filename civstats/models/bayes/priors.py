@@ -103,10 +103,10 @@ class Prior:
         from scipy import stats
 
         found = {
-            "normal": lambda: stats.norm(self.first, self.second),
+            "normal": lambda: stats.norm(self.first, self.second_),
             "half_normal": lambda: stats.halfnorm(scale=self.first),
-            "log_normal": lambda: stats.lognorm(self.second, scale=np.exp(self.first)),
-            "beta": lambda: stats.beta(self.first, self.second),
+            "log_normal": lambda: stats.lognorm(self.second_, scale=np.exp(self.first)),
+            "beta": lambda: stats.beta(self.first, self.second_),
         }[self.family]()
         out: np.ndarray = found.logpdf(x)
         return out
