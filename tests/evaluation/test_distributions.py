@@ -188,3 +188,19 @@ def test_evaluate_refuses_forecasts_of_another_frame():
     evaluate(frame, panel, n_boot=0, predictive=[held])
     with pytest.raises(ForecastError, match=r"20 row.* the distribution has another mean"):
         evaluate(frame.assign(A_mask=frame["A_mask"] + 1), panel, n_boot=0, predictive=[held])
+
+
+def test_many_draws_need_no_matrix_of_pairs():
+    """20,000 rows of 1,000 draws: their pairs alone would take 160 GB."""
+    import resource
+
+    rng = np.random.default_rng(5)
+    draws = rng.poisson(3.0, (20_000, 1_000)).astype(np.float32)
+    y = rng.poisson(3.0, 20_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found = DrawRows(draws).crps(y)
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6 < 2
+    some = draws[:20].astype(float)
+    pairs = np.abs(some[:, :, None] - some[:, None, :]).sum(axis=(1, 2)) / (2 * 1_000 * 999)
+    exact = np.abs(some - y[:20, None]).mean(axis=1) - pairs
+    np.testing.assert_allclose(found[:20], exact, rtol=1e-10)
