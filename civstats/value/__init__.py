@@ -1,5 +1,6 @@
 """What being in stock is worth: levers, counterfactual sales on shared draws, ranking, totals."""
 
+from civstats.value.between import gain_between, true_gain_between
 from civstats.value.conditional import demand_given_stockout
 from civstats.value.counterfactual import gain_paths
 from civstats.value.drivers import explain
@@ -21,6 +22,7 @@ __all__ = [
     "averted",
     "demand_given_stockout",
     "explain",
+    "gain_between",
     "gain_paths",
     "gone",
     "in_true_top",
@@ -33,4 +35,5 @@ __all__ = [
     "service_level",
     "top_k_regret",
     "true_gain",
+    "true_gain_between",
 ]
