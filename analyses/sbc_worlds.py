@@ -145,6 +145,8 @@ def draw(model: BayesDemand, one: Replicate, case: str, n_draws: int) -> dict[st
         more = panel[CENSORED].astype(np.float32)
         panel = panel.assign(**{Y: panel[Y] + more, STOCK: panel[STOCK] + more})
     model.seed = 1000 + one.number
+    # More than are kept: of just as many, the ESS that is watched would be an estimate from too few.
+    n_draws = min(4 * n_draws, model.draws * model.chains)
     model.fit(panel)
     posterior = model.idata_.posterior
     out = {
