@@ -10,17 +10,20 @@ from civstats.value.lost import lost_paths
 from civstats.value.margins import MarginPrior
 from civstats.value.net import RecapturePrior, net_gains
 from civstats.value.ranking import portfolio, rank_gains, rank_value
+from civstats.value.recapture import RecaptureEstimate, estimate_recapture
 from civstats.value.truth import true_gain
 
 __all__ = [
     "LEVERS",
     "Lever",
     "MarginPrior",
+    "RecaptureEstimate",
     "RecapturePrior",
     "Scope",
     "World",
     "averted",
     "demand_given_stockout",
+    "estimate_recapture",
     "explain",
     "gain_between",
     "gain_paths",
