@@ -31,8 +31,9 @@ def build(ranks: pd.DataFrame, table: pd.DataFrame, config: dict, stages: dict) 
         ),
     }
     if len(planted):
+        least = float(planted["p_value"].min())
         facts["Planted error: smallest p-value"] = (
-            f"{planted['p_value'].min():.1g}",
+            "below 0.000001" if least < 1e-6 else f"{least:.1g}",
             "a bound taken for D > y; it must be small",
         )
     report.facts(facts)
