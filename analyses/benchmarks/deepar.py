@@ -1,0 +1,218 @@
+"""Benchmark: DeepAR beside GluonTS' DeepAR of the same size, throughput and CRPS in one run.
+
+Prints one JSON line. Both train on the same panel, stockout days as missing (treatment ``mask``
+here, NaN there), with the same number of layers and units, window, batch, steps, learning rate,
+lags and threads, on the CPU; both draw 1,000 sample paths, scored against true demand by
+`civstats.evaluation`. DeepAR under ``censor`` is scored besides.
+
+GluonTS lives in an environment of its own (it needs an older toolz than is pinned here)::
+
+    python3.11 -m venv peer
+    peer/bin/pip install "gluonts[torch]==0.17.0" "torch==2.13.0"
+    python analyses/benchmarks/deepar.py --peer-python peer/bin/python
+
+The tool is run as a subprocess that exchanges arrays in a temporary folder. A training example is a
+window: 83 steps of a series (window and horizon less one). What is not the same: GluonTS takes the
+loss over the whole window, here over the horizon alone, so that our step is timed with the whole
+window's loss too; its inputs are its own time features, age, price, promotion, events and SNAP as
+numbers; its rate falls on plateaus, its missing days read as 0 with its own scaling. Throughput is
+that of the training loop after a warm-up, batches included; CPU seconds say more than wall seconds
+where the machine is shared.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import typer
+from _deepar_panel import NAME, as_arrays, as_forecast, load, parted
+
+from civstats.evaluation import evaluate
+from civstats.evaluation.pairwise import pairwise
+from civstats.models.deepar import DeepAR
+from civstats.schema import CivstatsError, Forecast
+
+LEVEL = 80.0
+SAMPLES = 1_000
+SAME = {
+    "n_layers": 2, "dropout": 0.1, "embedding_size": 4, "learning_rate": 3e-3, "grad_clip": 1.0,
+}  # fmt: skip
+LAGS = (7, 14, 28)
+
+
+def own(
+    history: pd.DataFrame, future: pd.DataFrame, treatment: str, config: dict
+) -> tuple[Forecast, dict[str, Any]]:
+    """Train and forecast; the loop is timed by itself, on a network of its own."""
+    from civstats.models.deepar import _networks, _training
+
+    model = DeepAR(
+        treatment=treatment,
+        h=config["h"],
+        input_size=config["input_size"],
+        lags=LAGS,
+        hidden_size=config["hidden_size"],
+        batch_size=config["batch_size"],
+        max_steps=config["steps"],
+        # The peer has no validation either: it keeps the weights of the lowest training loss.
+        val_size=0,
+        num_threads=config["threads"],
+        seed=config["seed"],
+        device="cpu",
+        **SAME,
+    )
+    wall, cpu = time.perf_counter(), time.process_time()
+    model.fit(history)
+    found = {"fit_wall_s": time.perf_counter() - wall, "fit_cpu_s": time.process_time() - cpu}
+    with _networks.threads(config["threads"]):
+        windows = model._windows()
+        cut = _training.training_cut(windows, 0, drop_windows=False, name=NAME)
+        whole = config["input_size"] + config["h"] - 1
+        for label, h_train in (("step", config["h"]), ("whole_loss_step", whole)):
+            network = _networks.build(model.kind, model._shape(windows), config["seed"])
+            schedule = _training.Schedule(
+                config["warm_up"], config["batch_size"], SAME["learning_rate"], h_train,
+                config["steps"] + 1, 1, SAME["grad_clip"], config["seed"],
+            )  # fmt: skip
+            _training.train(network, windows, cut, schedule)
+            timed = config["timed_steps"]
+            wall, cpu = time.perf_counter(), time.process_time()
+            _training.train(network, windows, cut, replace(schedule, max_steps=timed))
+            found[f"{label}_wall_s"] = (time.perf_counter() - wall) / timed
+            found[f"{label}_cpu_s"] = (time.process_time() - cpu) / timed
+        found["parameters"] = sum(p.numel() for p in network.parameters())
+    wall, cpu = time.perf_counter(), time.process_time()
+    made = model.predict(future, level=[LEVEL], n_paths=SAMPLES, seed=config["seed"])
+    found["predict_wall_s"] = time.perf_counter() - wall
+    found["predict_cpu_s"] = time.process_time() - cpu
+    return made, found
+
+
+def peer(
+    history: pd.DataFrame, future: pd.DataFrame, config: dict
+) -> tuple[Forecast, dict[str, Any]]:
+    """Run the peer in its environment."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        arrays, first_day = as_arrays(history, future)
+        np.savez(folder / "panel.npz", **arrays)
+        settings = SAME | {k: config[k] for k in config if k not in ("path", "peer_python")}
+        settings |= {"lags": LAGS, "first_day": first_day, "samples": SAMPLES, "per_epoch": 50}
+        (folder / "settings.json").write_text(json.dumps(settings))
+        script = Path(__file__).with_name("_deepar_peer.py")
+        threads = {k: str(config["threads"]) for k in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        done = subprocess.run(
+            [config["peer_python"], str(script), name],
+            env={**{k: v for k, v in os.environ.items() if k != "PYTHONPATH"}, **threads},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
+            raise CivstatsError(
+                f"the peer failed under {config['peer_python']}: {last[0]}; see the first lines of "
+                "this script for its environment"
+            )
+        found = json.loads((folder / "peer.json").read_text())
+        samples = np.load(folder / "samples.npy")
+    return as_forecast(samples, history, future, LEVEL), found
+
+
+def compare(
+    panel: pd.DataFrame, made: list[Forecast], config: dict
+) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """Score all forecasts against demand; the pairs with the peer."""
+    frame = pd.concat(
+        [made[0].frame, *(m.frame[m.columns].reset_index(drop=True) for m in made[1:])], axis=1
+    )
+    common = {"predictive": made, "n_boot": config["boot"], "seed": config["seed"]}
+    scores = evaluate(
+        frame, panel, level=[LEVEL], regimes="demand", metrics=["bias", "crps", "coverage"],
+        block=7, **common,
+    )  # fmt: skip
+    pooled = scores[scores["cutoff"].isna()]
+    out: dict[str, dict[str, Any]] = {}
+    for _, row in pooled.iterrows():
+        found = [round(float(row[c]), 4) for c in ("value", "lo", "hi")]
+        out.setdefault(f"{row['model']}_{row['treatment']}", {})[row["metric"]] = found
+    pairs = pairwise(frame, panel, metric="crps", regime="demand", **common)
+    told = {
+        f"{p['a']} less {p['b']}": {
+            "crps": [round(float(p[c]), 4) for c in ("difference", "lo", "hi")],
+            "better": p["better"] or "no winner",
+        }
+        for _, p in pairs.iterrows()
+    }
+    return out, told
+
+
+def main(
+    peer_python: Annotated[Path, typer.Option(help="Python that has GluonTS.")],
+    path: Annotated[Path | None, typer.Option(help="M5: Kaggle zip or folder.")] = None,
+    series: Annotated[int, typer.Option(help="Series.")] = 500,
+    days: Annotated[int, typer.Option(help="Days, the last horizon with them.")] = 730,
+    rate: Annotated[float, typer.Option(help="Share of stockout days, by inventory.")] = 0.15,
+    h: Annotated[int, typer.Option(help="Days ahead.")] = 28,
+    input_size: Annotated[int, typer.Option(help="Days that the networks read.")] = 56,
+    hidden_size: Annotated[int, typer.Option(help="Of the LSTM.")] = 40,
+    batch_size: Annotated[int, typer.Option(help="Windows per step.")] = 128,
+    steps: Annotated[int, typer.Option(help="Of training; a multiple of 50.")] = 400,
+    timed_steps: Annotated[int, typer.Option(help="Steps behind our throughput.")] = 100,
+    warm_up: Annotated[int, typer.Option(help="Steps before the clock.")] = 10,
+    threads: Annotated[int, typer.Option(help="Of torch, both.")] = 1,
+    boot: Annotated[int, typer.Option(help="Bootstrap replicates.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of world, weights and draws.")] = 0,
+) -> None:
+    """Train both, one after the other, and print what they did."""
+    config = dict(locals())
+    config["peer_python"] = str(peer_python)
+    panel = load(config)
+    history, future = parted(panel, h)
+    window = input_size + h - 1
+    found: dict[str, Any] = {
+        "series": int(panel["unique_id"].nunique()),
+        "rows": len(history),
+        "days_out": round(float(panel["is_censored"].mean()), 4),
+        "load_before": round(os.getloadavg()[0], 2),
+        **{k: config[k] for k in ("batch_size", "steps", "hidden_size", "input_size", "threads")},
+    }
+    runs: dict[str, dict[str, Any]] = {}
+    made = []
+    for treatment in ("mask", "censor"):
+        forecast, runs[f"{NAME}_{treatment}"] = own(history, future, treatment, config)
+        made.append(forecast)
+        print(f"{forecast.name}: done", file=sys.stderr)
+    forecast, runs["GluonTS_mask"] = peer(history, future, config)
+    made.append(forecast)
+    scores, pairs = compare(panel, made, config)
+    for name, run in runs.items():
+        for clock in ("wall", "cpu"):
+            run[f"windows_per_{clock}_s"] = batch_size / run[f"step_{clock}_s"]
+            run[f"series_steps_per_{clock}_s"] = window * run[f"windows_per_{clock}_s"]
+        found[name] = {k: round(v, 4) if isinstance(v, float) else v for k, v in run.items()}
+        found[name] |= scores[name]
+    base = runs["GluonTS_mask"]
+    found["faster_than_peer"] = {
+        name: {
+            key: round(base[f"step_{key.rsplit('_', 1)[1]}_s"] / run[f"{key}_s"], 2)
+            for key in ("step_wall", "step_cpu", "whole_loss_step_wall", "whole_loss_step_cpu")
+        }
+        for name, run in runs.items()
+        if name != "GluonTS_mask"
+    }
+    print(json.dumps(found | {"pairs": pairs, "load_after": round(os.getloadavg()[0], 2)}))
+
+
+if __name__ == "__main__":
+    typer.run(main)
