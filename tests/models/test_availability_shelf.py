@@ -11,7 +11,12 @@ import xarray as xr
 
 from civstats.models.availability import Availability, Replenishment, Shelf
 from civstats.schema import CivstatsError, ForecastError, validate_panel
-from civstats.stockouts.simulate import InventoryPolicy, calibrate_policy, run_policy
+from civstats.stockouts.simulate import (
+    InventoryPolicy,
+    calibrate_policy,
+    run_policy,
+    simulate_stockouts,
+)
 from civstats.value import averted, gain_between, gain_paths, true_gain_between
 from tests.stockouts.simulate.world import negbin_world
 
@@ -163,3 +168,36 @@ def test_what_a_shelf_cannot_do_it_says():
     apart = chain.paths(chain.series_, pd.DatetimeIndex(demand["ds"].to_numpy()), 2)
     with pytest.raises(CivstatsError, match="walked along the demand paths"):
         gain_between(demand, apart, apart, price=window)
+
+
+@pytest.mark.slow
+def test_value_of_a_shelf_is_that_of_the_simulator_over_replications():
+    """Demand from its true distribution, so that availability alone is judged."""
+    told, true, inside = np.zeros(2), 0.0, 0
+    for seed in range(30):
+        world = negbin_world(N, 300, mean=3, spread=0.8, seed=seed)
+        panel = simulate_stockouts(world, mechanism="inventory", rate=0.15, seed=seed)
+        cutoff = panel["ds"].max() - pd.Timedelta(days=H)
+        past, (base, window) = panel[panel["ds"] <= cutoff], future_demand(panel, cutoff, 200)
+        mean = window["demand_mean"].to_numpy().reshape(N, 1, H)
+        rng = np.random.default_rng(seed)
+        demand = base.copy(data=rng.negative_binomial(2, 2 / (2 + mean), base.shape))
+        chain = Availability().fit(past)
+        days = pd.DatetimeIndex(demand["ds"].to_numpy())
+        worlds = (
+            Shelf().fit(past).paths(demand, seed=seed),
+            chain.paths(chain.series_, days, 200, seed=seed, demand=demand),
+        )
+        price = pd.Series(1.0, index=demand["unique_id"].to_numpy())
+        sums = [
+            gain_paths(demand, w, price=price, lever=averted(1.0))["units"].sum("unique_id")
+            for w in worlds
+        ]
+        lost = float((window["demand"] - window["y"])[window["is_censored"]].sum())
+        told += [float(s.mean()) for s in sums]
+        true += lost
+        inside += float(sums[0].quantile(0.1)) <= lost <= float(sums[0].quantile(0.9))
+    assert told[0] == pytest.approx(true, rel=0.03)
+    assert abs(told[0] - true) < abs(told[1] - true)
+    # 80 % of 30 is 24, give or take 2.2.
+    assert 18 <= inside <= 30
