@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 from civstats.evaluation._daily import DailyParts, DailyScorer
 from civstats.evaluation._dm import MIN_PERIODS, DieboldMariano, diebold_mariano
-from civstats.evaluation._notes import caution, caveat
+from civstats.evaluation._notes import SALES, caution, caveat
 from civstats.evaluation.metric import Metric
 from civstats.evaluation.scoring import Scorer
 from civstats.schema import CENSORED, IN_STOCK_SHARE, CivstatsError, Y, stockout_days
@@ -49,7 +49,7 @@ class Entry:
                 "an outcome of probability 0" if self.value == np.inf else "the score is undefined"
             )
             return
-        self.caution = caution(scorer, name, regime, metric, level)[0]
+        self.caution = doubt(scorer, name, regime, metric, level)
         parts = daily.parts(name, regime, metric, level)
         if metric.name in DISTANCES:
             target = _target(scorer, panel, name, regime, metric, level)
@@ -57,6 +57,25 @@ class Entry:
             draws = np.abs(draws - target)
             parts = DailyParts(parts.losses, parts.bottoms, side * parts.pull)
         self.draws, self.parts = draws, parts
+
+
+def doubt(scorer: Scorer, name: str, regime: str, metric: Metric, level: float | None) -> str:
+    """Return why no winner may be named by a score, empty where one may."""
+    text = str(caution(scorer, name, regime, metric, level)[0])
+    known = scorer.rows[regime].mean is not None
+    if metric.name == "bias" and not known and regime in SALES and scorer.availability:
+        # A forecast that is too high expects more selection, and would be excused by it.
+        text = join_words(
+            text,
+            "what a perfect forecast would show rests on the model's own demand and on the "
+            "availability: no ground to rank by",
+        )
+    return text
+
+
+def join_words(*parts: str) -> str:
+    """Put notes together, with semicolons."""
+    return "; ".join(x for x in parts if x)
 
 
 def _target(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from civstats.evaluation._pair import DISTANCES
+from civstats.evaluation._pair import DISTANCES, doubt, join_words
 from civstats.evaluation.metric import Metric
 from civstats.evaluation.scoring import Scorer, choose_metrics
 from civstats.schema import CivstatsError, Forecast, ForecastError, check_level
@@ -37,6 +37,8 @@ class Difference:
         What distances were measured from; NaN where none were.
     note : str
         What figures these are.
+    barred : str
+        Why the difference decides nothing, whatever its interval; empty where it may.
     """
 
     a: str
@@ -51,11 +53,12 @@ class Difference:
     from_a: float = float("nan")
     from_b: float = float("nan")
     note: str = ""
+    barred: str = ""
 
     @property
     def decided(self) -> bool:
         """Whether the interval leaves out zero; one comparison, not adjusted for others."""
-        return bool(self.lo > 0 or self.hi < 0)
+        return not self.barred and bool(self.lo > 0 or self.hi < 0)
 
 
 def compare(
@@ -139,6 +142,11 @@ def compare(
     if absolute:
         origin, note = _origins(scorer, (a, b), pair, chosen, at)
         first, second = np.abs(first - origin[0]), np.abs(second - origin[1])
+    # The same forecast in two regimes is no contest.
+    contest = a != b and (absolute or metric not in DISTANCES)
+    barred = dict.fromkeys(
+        doubt(scorer, name, where, chosen, at) for name, where in zip((a, b), pair, strict=True)
+    )
     lo, hi = scorer.bootstrap.interval(first - second, confidence)
     value_a, value_b = float(first[0, 0]), float(second[0, 0])
     return Difference(
@@ -153,6 +161,7 @@ def compare(
         value_b,
         *origin,
         note,
+        join_words(*barred) if contest else "",
     )
 
 
@@ -167,8 +176,10 @@ def _origins(
     for name, regime in zip(names, pair, strict=True):
         expected = float(scorer.expected(name, regime, metric, at)[0])
         known = bool(np.isfinite(expected))
+        own = known and bool(doubt(scorer, name, regime, metric, at))
         found.append(expected if known else plain)
         why = "what a perfect forecast shows there" if known else "what one shows is not known"
+        why = "what its own demand and the availability imply" if own else why
         said.append(f"{name} in {regime}: measured from {found[-1]:+.1%}, {why}")
     return (found[0], found[1]), "; ".join(said)
 

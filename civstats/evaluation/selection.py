@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SAMPLES = 100
 _CELLS = 2_000_000
+_CAPS = 24
+"""Caps that stand for those of a series' stockouts."""
 
 
 def selection_bias(
@@ -119,6 +121,8 @@ def expected_sales(
     A day out with c units there has demand D given D >= c: demand makes the stockout, and what is
     left for in-stock days is lower than its mean. With p the chance of a day out, in-stock sales
     are ``E[D] - p E[D | out]``, so that both kinds of days add up to the demand that is forecast.
+    Caps are those that the availability model draws for the series, each weighted by its chance
+    to make a stockout of that very day.
 
     Parameters
     ----------
@@ -151,52 +155,79 @@ def expected_sales(
         if distribution is None or not len(mine):
             continue
         m = min(_SAMPLES, paths.sizes["sample"])
-        cubes = [paths[c].isel(sample=slice(m)).to_numpy() for c in ("out", "stock", "share")]
-        step = max(1, _CELLS // m)
-        for start in range(0, len(mine), step):
-            part = slice(start, start + step)
-            rows = mine[part]
-            out, cap, open_share = (x[i[part], :, t[part]] for x in cubes)
-            some = distribution.take(rows)
-            by_clock = out & (open_share < 1)
-            cap = np.where(out & ~by_clock, cap, 0.0).astype(float)
-            expected = some.expectation()
-            above = _mean_above(some, cap, out & (cap > 0), expected)
-            gone = np.where(out, above, 0.0).mean(axis=1)
-            sold = np.where(by_clock, open_share * expected[:, None], cap)
-            mean[rows], share[rows] = expected, 1 - out.mean(axis=1)
-            # Rounding must not make a model contradict itself.
-            at_odds[rows] = gone > expected * (1 + 1e-9)
-            in_stock[rows] = np.maximum(expected - gone, 0.0)
-            sales[rows] = in_stock[rows] + np.where(out, sold, 0.0).mean(axis=1)
+        out, stock, clock = (
+            paths[c].isel(sample=slice(m)).to_numpy() for c in ("out", "stock", "share")
+        )
+        by_clock = out & (clock < 1)
+        capped = out & ~by_clock & (stock > 0)
+        caps = _typical(stock, capped)
+        # Chances of a day: out after some sales, out for other reasons, and what it sells by the clock.
+        p_capped, p_out = (x.mean(axis=1)[i, t] for x in (capped, out))
+        open_share = np.where(by_clock, clock, 0.0).mean(axis=1)[i, t]
+        expected = distribution.take(mine).expectation()
+        survival, above = _tails(distribution, mine, caps[i])
+        weight = _by_chance(survival, i, len(caps))
+        gone = (p_out - p_capped) * expected + p_capped * (weight * above).sum(axis=1)
+        mean[mine], share[mine] = expected, 1 - p_out
+        # Rounding must not make a model contradict itself.
+        at_odds[mine] = gone > expected * (1 + 1e-9)
+        in_stock[mine] = np.maximum(expected - gone, 0.0)
+        sold = p_capped * (weight * np.nan_to_num(caps[i])).sum(axis=1) + open_share * expected
+        sales[mine] = in_stock[mine] + sold
     return mean, share, sales, in_stock, at_odds
 
 
-def _mean_above(
-    rows: Distribution, cap: np.ndarray, use: np.ndarray, mean: np.ndarray
-) -> np.ndarray:
-    """E[D | D >= cap] where `use`, else the mean, shape (n, m)."""
-    out = np.broadcast_to(mean[:, None], cap.shape).copy()
-    at, sample = np.nonzero(use)
-    if not len(at):
-        return out
-    c = cap[at, sample]
-    if isinstance(rows, NegBinRows):
-        with np.errstate(divide="ignore"):
-            eta, weight = np.log(rows.mean[at]), np.log(rows.weight[at])
-        family = NegBin(rows.dispersion[at])
-        log_weight = weight + family.log_survival(c[:, None], eta)
-        log_weight -= np.logaddexp.reduce(log_weight, axis=1)[:, None]
-        above = family.conditional_mean(c[:, None], eta)
-        out[at, sample] = (np.exp(log_weight) * above).sum(axis=1)
-        return out
-    assert isinstance(rows, DrawRows)
-    for start in range(0, len(at), 10_000):
-        part = slice(start, start + 10_000)
-        draws = rows.draws[at[part]].astype(float)
-        reached = draws >= c[part, None]
-        n_above = reached.sum(axis=1)
-        total = np.where(reached, draws, 0.0).sum(axis=1)
-        # A cap that no draw reaches: demand is the cap, nothing is lost.
-        out[at[part], sample[part]] = np.where(n_above > 0, total / np.maximum(n_above, 1), c[part])
+def _typical(stock: np.ndarray, capped: np.ndarray) -> np.ndarray:
+    """Return evenly spaced quantiles of each series' caps, (n_series, `_CAPS`); NaN without any."""
+    out = np.full((len(stock), _CAPS), np.nan)
+    levels = (np.arange(_CAPS) + 0.5) / _CAPS
+    for k in np.flatnonzero(capped.any(axis=(1, 2))):
+        out[k] = np.quantile(stock[k][capped[k]], levels, method="inverted_cdf")
     return out
+
+
+def _by_chance(survival: np.ndarray, series: np.ndarray, n_series: int) -> np.ndarray:
+    """Return the weights of the caps on each row, summing to 1; 0 without caps.
+
+    A series' caps are those of its past stockouts, met on days of all kinds. On a day of its own a
+    cap makes a stockout with chance P(D >= cap): it counts for that chance, over the one on an
+    average day of the series.
+    """
+    total = np.zeros((n_series, survival.shape[1]))
+    np.add.at(total, series, survival)
+    count = np.bincount(series, minlength=n_series)[:, None]
+    usual = (total / np.maximum(count, 1))[series]
+    weight = np.divide(survival, usual, out=np.zeros_like(survival), where=usual > 0)
+    size = weight.sum(axis=1, keepdims=True)
+    return np.divide(weight, size, out=np.zeros_like(weight), where=size > 0)
+
+
+def _tails(
+    distribution: Distribution, rows: np.ndarray, caps: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """P(D >= cap) and E[D | D >= cap], each of the shape of `caps`; 0 where a cap is NaN."""
+    survival, above = np.zeros(caps.shape), np.zeros(caps.shape)
+    known = np.flatnonzero(np.isfinite(caps[:, 0]))
+    step = max(1, _CELLS // (caps.shape[1] * 24))
+    for start in range(0, len(known), step):
+        part = known[start : start + step]
+        some, cap = distribution.take(rows[part]), caps[part]
+        if isinstance(some, NegBinRows):
+            with np.errstate(divide="ignore"):
+                eta, log_weight = np.log(some.mean)[:, None], np.log(some.weight)[:, None]
+            family = NegBin(some.dispersion[:, None])
+            log_weight = log_weight + family.log_survival(cap[:, :, None], eta)
+            log_survival = np.logaddexp.reduce(log_weight, axis=2)
+            survival[part] = np.exp(log_survival)
+            held = np.exp(log_weight - log_survival[:, :, None])
+            above[part] = (held * family.conditional_mean(cap[:, :, None], eta)).sum(axis=2)
+            continue
+        assert isinstance(some, DrawRows)
+        for k in range(caps.shape[1]):
+            draws = some.draws.astype(float)
+            reached = draws >= cap[:, k, None]
+            survival[part, k] = reached.mean(axis=1)
+            total = np.where(reached, draws, 0.0).sum(axis=1)
+            # A cap that no draw reaches has no weight.
+            above[part, k] = total / np.maximum(reached.sum(axis=1), 1)
+    return survival, above

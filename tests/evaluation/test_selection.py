@@ -177,3 +177,73 @@ def test_availability_that_does_not_fit_the_demand_is_noted():
     assert not notes(0.2, 8.0).str.contains("expected is rough").any()
     # Always out: all the demand is on days out, and no more than that.
     assert not notes(1.0, 0.0).str.contains("expected is rough").any()
+
+
+def test_caps_count_for_their_chance_on_the_day():
+    """Two stock levels, two kinds of day: in-stock sales of each kind as simulated.
+
+    Caps of stockouts are known for the series as a whole. A day of low demand is seldom stopped by
+    the higher stock, one of high demand often.
+    """
+    from civstats.evaluation.alignment import align
+    from civstats.evaluation.distributions import NegBinRows
+    from civstats.evaluation.selection import expected_sales
+
+    rng = np.random.default_rng(8)
+    means, dispersion, n = np.array([3.0, 9.0]), 5.0, 400_000
+    days = pd.date_range("2024-03-01", periods=2)
+    cutoff = pd.Timestamp("2024-02-29")
+    panel = validate_panel(
+        pd.DataFrame({"unique_id": "a", "ds": days, "y": [1.0, 2.0], "is_censored": False})
+    )
+    frame = pd.DataFrame({"unique_id": "a", "ds": days, "cutoff": cutoff, "M_censor": means})
+    demand = rng.negative_binomial(dispersion, dispersion / (dispersion + means), (n, 2))
+    stock = rng.choice([4.0, 12.0], (n, 2))
+    out = demand >= stock
+    in_stock = np.where(out, 0, demand).mean(axis=0)
+
+    paths = availability(["a"], days, np.zeros(100), 0.0)
+    caps = stock[out]
+    # Each day has its own chance of a stockout, and any cap of the series.
+    gone = np.stack([np.arange(100) < round(100 * p) for p in out.mean(axis=0)], axis=1)[None]
+    # As many of each as there are: what is tested is not how well a hundred draws stand for all.
+    drawn = np.empty(gone.shape)
+    for day in range(2):
+        k = int(gone[0, :, day].sum())
+        drawn[0, :k, day] = np.quantile(caps, (np.arange(k) + 0.5) / k, method="inverted_cdf")
+    where = ("unique_id", "sample", "ds")
+    paths = paths.assign(out=(where, gone), stock=(where, np.where(gone, drawn, np.inf)))
+    rows = NegBinRows(np.ones((2, 1)), means[:, None], np.full((2, 1), dispersion))
+    got = expected_sales(rows, {cutoff: paths}, align(frame, panel))
+    _mean, _share, sales, found, at_odds = got
+    np.testing.assert_allclose(found, in_stock, rtol=0.04)
+    np.testing.assert_allclose(sales, np.minimum(demand, stock).mean(axis=0), rtol=0.04)
+    assert not at_odds.any()
+
+
+def test_no_forecast_is_excused_by_the_selection_that_it_expects_itself():
+    from civstats.evaluation import compare
+    from civstats.evaluation.pairwise import pairwise
+    from tests.evaluation.test_censored import forecasts_of
+
+    panel = world(stats.nbinom(2, 2 / 7), n_series=30, n_days=100)
+    blind = panel.drop(columns=["demand", "demand_mean"])
+    cutoff = pd.Timestamp("2024-02-10")
+    frame, first = forecasts_of(blind, 5.0, "True_censor", [cutoff], 28)
+    high, second = forecasts_of(blind, 10.0, "High_censor", [cutoff], 28)
+    frame = frame.merge(high, on=["unique_id", "ds", "cutoff"])
+    days = pd.date_range("2024-02-11", periods=28)
+    out = np.arange(100) < round(100 * stats.nbinom(2, 2 / 7).sf(7))
+    more = {
+        "predictive": [*first, *second],
+        "availability": {cutoff: availability(panel["unique_id"].cat.categories, days, out, 8.0)},
+    }
+    names = "True_censor", "High_censor", "bias", "in_stock"
+    gap = compare(frame, blind, *names, absolute=True, **more)
+    assert not gap.decided
+    assert "no ground to rank by" in gap.barred
+    pair = pairwise(frame, blind, metric="bias", regime="in_stock", block=7, **more).iloc[0]
+    assert pair["better"] == ""
+    assert "no ground to rank by" in pair["note"]
+    # Where the true mean is known, all are measured from the same figure.
+    assert compare(frame, panel, *names, absolute=True).decided
