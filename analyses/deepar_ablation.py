@@ -79,10 +79,15 @@ def run(config: dict, out: Path) -> None:
             held, seed = {}, world.seed
         with study.stage(f"{world.name}: models"), console.status("") as status:
             made = forecast(world, config, held, _teller(status))
+        trained = [row for row in shown if row.label not in made.left_out]
         with study.stage(f"{world.name}: scores"):
-            scores = score(world, made, shown, config)
+            scores = score(world, made, trained, config)
         pictures = examples(world, made, config)
-        found.append(World(world.name, world.mechanism, world.panel, scores, pictures))
+        found.append(
+            World(
+                world.name, world.mechanism, world.panel, scores, pictures, trained, made.left_out
+            )
+        )
         times = pd.DataFrame({"column": list(made.seconds), "seconds": list(made.seconds.values())})
         seconds.append(times.assign(world=world.name))
         study.facts[f"data_fingerprint_{number}"] = fingerprint(world.panel)

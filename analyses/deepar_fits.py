@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import pandas as pd
@@ -16,7 +16,7 @@ from civstats.models import make_forecaster
 from civstats.models.base import Forecaster
 from civstats.models.boosting import LightGBM
 from civstats.models.deepar import DeepAR
-from civstats.schema import CUTOFF, DS, ID, Forecast
+from civstats.schema import CUTOFF, DS, ID, Forecast, ForecastError
 
 PATHS = 1_000
 """Sample paths: as many as a CRPS needs."""
@@ -121,11 +121,14 @@ class Forecasts:
         With their distributions.
     seconds : dict of str to float
         By column; training and forecasts. Shared oracles count where they were fitted.
+    left_out : dict of str to str
+        Why a row could not be trained, by label.
     """
 
     frame: pd.DataFrame
     predictive: list[Forecast]
     seconds: dict[str, float]
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def forecast(
@@ -144,6 +147,7 @@ def forecast(
     """
     predictive: list[Forecast] = []
     seconds: dict[str, float] = {}
+    left_out: dict[str, str] = {}
     for row in rows(config):
         say(f"{world.name}: {row.label}")
         start = time.perf_counter()
@@ -153,12 +157,19 @@ def forecast(
             made = truth(world, config["h"], config["windows"])
         else:
             panel = on_demand(world.panel) if row.kind == ORACLE else world.panel
-            made = _backtest(panel, build(row, config), config)
+            try:
+                made = _backtest(panel, build(row, config), config)
+            except ForecastError as error:
+                # Whole windows in stock may not exist: that is a finding, not a failure.
+                if not row.options.get("drop_windows"):
+                    raise
+                left_out[row.label] = str(error)
+                continue
         if row.kind == ORACLE:
             held[row.column] = made
         seconds[row.column] = time.perf_counter() - start
         predictive += made
-    return Forecasts(_frame(predictive, world.panel), predictive, seconds)
+    return Forecasts(_frame(predictive, world.panel), predictive, seconds, left_out)
 
 
 def _backtest(panel: pd.DataFrame, model: Forecaster, config: dict) -> list[Forecast]:

@@ -22,7 +22,7 @@ from deepar_worlds import World as Panel
 from score_cells import LEVEL
 
 from civstats.plots.ablation import Example, ablation, treatments_side_by_side
-from civstats.report import Report, format_number
+from civstats.report import Report, format_number, literal
 from civstats.schema import CENSORED, CUTOFF, DEMAND, DS, ID, Y, level_columns, parse_alias
 
 SHOWN = {"sales taken for demand": "DeepAR_ignore", "stockouts as bounds": "DeepAR_censor"}
@@ -40,6 +40,8 @@ class World:
     panel: pd.DataFrame
     scores: Scores
     examples: list[Example]
+    rows: list[Row]
+    left_out: dict[str, str]
 
 
 def examples(world: Panel, made: Forecasts, config: dict) -> list[Example]:
@@ -102,9 +104,11 @@ def build(
     _figure(report, found)
     for number, world in enumerate(found):
         report.subsection(world.name[:1].upper() + world.name[1:])
-        report.text(order_text(world.scores.gaps, world.scores.scores, rows))
+        report.text(order_text(world.scores.gaps, world.scores.scores, world.rows))
+        for label, why in world.left_out.items():
+            report.callout(f"{label}: could not be trained. {literal(why)}", "warning")
         report.table(
-            score_table(world.scores, rows),
+            score_table(world.scores, world.rows),
             f"Scores against true demand, {world.name}; 95 % intervals over series and weeks.",
             name=f"scores_{number}",
             max_rows=15,
@@ -114,7 +118,7 @@ def build(
         )
         if real:
             report.table(
-                real_table(world.scores, rows),
+                real_table(world.scores, world.rows),
                 "CRPS on the same days by what is taken for the outcome.",
                 name=f"regimes_{number}",
                 max_rows=15,
@@ -130,7 +134,7 @@ def build(
             "distribution's interval holds more than its level. Differences in points; the last "
             "column is on the same resampled days.",
         )
-        report.text(decided(world.scores.pairs, rows))
+        report.text(decided(world.scores.pairs, world.rows))
     _design(report, found, config)
     report.section("How this was run")
     report.table(

@@ -60,13 +60,16 @@ def score(world: World, made: Forecasts, rows: list[Row], config: dict) -> Score
         made.frame, world.panel, level=[LEVEL], regimes=regimes, metrics=SCORED, block=WEEK,
         **common,
     )  # fmt: skip
+    # Whole horizons resampled together would need several windows; series carry what days of one
+    # origin share, and are resampled too.
+    weekly = common | {"block": WEEK}
     pairs = [
-        pairwise(made.frame, world.panel, metric="crps", regime=regime, **common)
+        pairwise(made.frame, world.panel, metric="crps", regime=regime, **weekly)
         for regime in regimes
     ]
     if not real:
         pairs.append(
-            pairwise(made.frame, world.panel, metric="bias", regime=DEMAND_REGIME, **common)
+            pairwise(made.frame, world.panel, metric="bias", regime=DEMAND_REGIME, **weekly)
         )
     gaps = gaps_of(world, made, rows, common)
     return Scores(*(x.assign(world=world.name) for x in (scores, gaps, pd.concat(pairs))))

@@ -146,7 +146,7 @@ def compare(
     for _, row in pooled.iterrows():
         found = [round(float(row[c]), 4) for c in ("value", "lo", "hi")]
         out.setdefault(f"{row['model']}_{row['treatment']}", {})[row["metric"]] = found
-    pairs = pairwise(frame, panel, metric="crps", regime="demand", **common)
+    pairs = pairwise(frame, panel, metric="crps", regime="demand", block=7, **common)
     told = {
         f"{p['a']} less {p['b']}": {
             "crps": [round(float(p[c]), 4) for c in ("difference", "lo", "hi")],
