@@ -135,7 +135,7 @@ def main(
     windows: Annotated[int, typer.Option(help="Windows of that length.")] = 2,
     seeds: Annotated[int, typer.Option(help="Synthetic: worlds of each mechanism.")] = 1,
     seed: Annotated[int, typer.Option(help="First of the seeds.")] = 0,
-    steps: Annotated[int, typer.Option(help="DeepAR: most steps of training.")] = 1_000,
+    steps: Annotated[int, typer.Option(help="DeepAR: most steps of training.")] = 400,
     hidden_size: Annotated[int, typer.Option(help="DeepAR: size of the LSTM.")] = 40,
     input_size: Annotated[int, typer.Option(help="DeepAR: days that it reads.")] = 56,
     batch_size: Annotated[int, typer.Option(help="DeepAR: windows per step.")] = 256,

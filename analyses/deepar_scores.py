@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from deepar_fits import Forecasts, Row
+from deepar_fits import NEURAL, TREES, DeepAROnDemand, Forecasts, LightGBMOnDemand, Row
 from deepar_worlds import TRUTH, World
 from score_cells import LEVEL
 
@@ -20,6 +20,11 @@ SCORED = ("bias", "wape", "wape_total", "rmse", "crps", "coverage", "width", "wi
 DEMAND_REGIME = "demand"
 WEEK = 7
 BEST = alias(TRUTH, "ignore")
+TWIN = {
+    NEURAL: alias(DeepAROnDemand.name, "ignore"),
+    TREES: alias(LightGBMOnDemand.name, "ignore"),
+}
+"""What a kind of model shows when it was trained on demand."""
 
 
 def _expected(view: View) -> np.ndarray:
@@ -85,8 +90,9 @@ def gaps_of(world: World, made: Forecasts, rows: list[Row], common: dict) -> pd.
         ``coverage_lo``, ``coverage_hi``; ``own``: the coverage that the model itself expects;
         ``expected``: the coverage that the true distribution expects of its interval; ``gap,
         gap_lo, gap_hi``: coverage less that; ``excess, excess_lo, excess_hi``: coverage less what
-        the true distribution's interval covered of the same days. Shares, not points. What needs
-        the truth is NaN without it.
+        the true distribution's interval covered of the same days; ``beyond, beyond_lo, beyond_hi``:
+        bias less that of the same kind of model trained on demand, which is what stockouts cost.
+        Shares, not points. What needs the truth is NaN without it.
     """
     scorer = Scorer(made.frame, world.panel, regimes=DEMAND_REGIME, block=WEEK, **common)
 
@@ -109,6 +115,11 @@ def gaps_of(world: World, made: Forecasts, rows: list[Row], common: dict) -> pd.
         gap = nothing if expected is None else coverage - expected
         excess = nothing if covered is None else coverage - covered
         record |= _with_interval(scorer, "gap", gap) | _with_interval(scorer, "excess", excess)
+        oracle = TWIN.get(row.kind, "")
+        beyond = nothing
+        if oracle in scorer.aligned.names:
+            beyond = bias - pooled(oracle, METRICS["bias"])
+        record |= _with_interval(scorer, "beyond", beyond)
         records.append(record)
     return pd.DataFrame(records)
 

@@ -32,7 +32,12 @@ def score_table(found: Scores, rows: list[Row]) -> pd.DataFrame:
     ):
         part = pooled(found.scores, metric).loc[names]
         out[head] = interval_text(part["value"], part["lo"], part["hi"], form)
-    return pd.DataFrame(out)
+    table = pd.DataFrame(out)
+    beyond = 100 * found.gaps.set_index("column").loc[names, ["beyond", "beyond_lo", "beyond_hi"]]
+    texts = interval_text(beyond["beyond"], beyond["beyond_lo"], beyond["beyond_hi"], ".1f")
+    shown = [t if known else "–" for t, known in zip(texts, beyond["beyond"].notna(), strict=True)]
+    table.insert(2, "less the twin on demand, points", shown)
+    return table
 
 
 def real_table(found: Scores, rows: list[Row]) -> pd.DataFrame:

@@ -232,6 +232,11 @@ def test_it_leaves_the_study_folder(tmp_path):
     # Of short histories with outages on every third day no window is left over.
     assert counts["random"] in (10, 11)
     assert gaps[["bias", "coverage", "gap", "gap_lo", "gap_hi"]].notna().all(axis=None)
+    bias = gaps.set_index(["world", "column"])["bias"]
+    for _, row in gaps[gaps["kind"] == "LightGBM"].iterrows():
+        twin = bias[row["world"], "LightGBM on demand_ignore"]
+        assert row["beyond"] == pytest.approx(row["bias"] - twin)
+    assert gaps.loc[gaps["kind"] == "oracle", "beyond"].isna().all()
     # Worlds of a seed share their demand: who knows it forecasts the same in both.
     oracle = gaps[gaps["column"] == "DeepAR on demand_ignore"]
     assert oracle["bias"].iloc[0] == oracle["bias"].iloc[1]
