@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -250,9 +250,8 @@ def ablation(
             ax.set_xlim(low - pad, high + pad)
             ax.set_ylim(len(names) - 0.5, -0.5)
             ax.set_yticks(range(len(names)), [label(n) for n in names] if k == 0 else [])
-            ax.xaxis.set_major_formatter(
-                lambda v, _, p="%" in words: share_tick(v) if p else tick(v)
-            )
+            write = share_tick if "%" in words else tick
+            ax.xaxis.set_major_formatter(_formatter(write))
             if world != worlds[-1]:
                 ax.set_xticklabels([])
             if world == worlds[0]:
@@ -265,6 +264,10 @@ def ablation(
                 )  # fmt: skip
             y += tall[world]
     return Plot(figure, f"Dot chart by model. {title}. {_said(table, panels)}.")
+
+
+def _formatter(write: Callable[[float], str]) -> Callable[[float, int], str]:
+    return lambda value, _: write(value)
 
 
 def _dots(ax: Axes, rows: pd.DataFrame, mark: tuple[float, float] | None) -> None:
