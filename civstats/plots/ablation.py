@@ -266,7 +266,7 @@ def ablation(
     return Plot(figure, f"Dot chart by model. {title}. {_said(table, panels)}.")
 
 
-def _formatter(write: Callable[[float], str]) -> Callable[[float, int], str]:
+def _formatter(write: Callable[[float], str]) -> Callable[[float, float], str]:
     return lambda value, _: write(value)
 
 
