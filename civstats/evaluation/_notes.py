@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HEAVY = 0.5
 """Share of stockout days above which scores of the mean are flagged: sales do not identify it."""
 UNSEEN = 0.05
-"""Share of quantiles above anything ever stocked above which a censored pinball is flagged."""
+"""Share of quantiles at or above what was ever stocked, above which a censored pinball is flagged."""
 SOME = 0.05
 """Share of stockout days from which a score of sales is said not to be one of demand."""
 ODD = 0.01
@@ -41,10 +41,10 @@ def caution(
         share = per_cutoff(
             scorer.n_cutoffs,
             rows.cutoff,
-            (rows.of(scorer.read(name, "hi", level)) > rows.of(scorer.most_stocked)).astype(float),
+            (rows.of(scorer.read(name, "hi", level)) >= rows.of(scorer.most_stocked)).astype(float),
             np.ones(len(rows.actual)),
         )
-        text = "not identified: {:.0%} of the quantiles lie above anything ever stocked"
+        text = "not identified: {:.0%} of the quantiles reach what was ever stocked, or more"
         return _where(share, UNSEEN, text)
     return np.full(1 + scorer.n_cutoffs, "", dtype=object)
 

@@ -47,13 +47,14 @@ def pit(
     -------
     pandas.DataFrame
         ``unique_id, ds, cutoff, regime, model, treatment, pit``. Frames of several regimes, one below
-        the other, are kept apart by what reads them.
+        the other, are kept apart by what reads them. Days out from the start, without a sale, say
+        nothing and are left out of regime ``censored``.
 
     Raises
     ------
     CivstatsError
-        If no model has a family, the regime is not available or not proper, or a target is no
-        whole number.
+        If no model has a family, the regime is not available or not proper, a target is no whole
+        number, or all days say nothing.
     """
     scorer = Scorer(
         forecasts,
@@ -94,7 +95,14 @@ def pit(
         frames.append(keys.assign(regime=regime, model=model, treatment=treatment, **{PIT: values}))
     if not frames:
         raise CivstatsError("no model has marginals of a family: a PIT cannot be had from paths")
-    out = pd.concat(frames, ignore_index=True)
+    # P(D >= 0) = 1: the PIT of a day out from the start is the random number alone.
+    mute = bounds & (rows.actual <= 0)
+    if mute.all():
+        raise CivstatsError(
+            f"all {len(mute)} scored day(s) are out from the start and say nothing of demand: there "
+            "is no PIT to look at"
+        )
+    out = pd.concat([f[~mute] for f in frames], ignore_index=True)
     missing = out[PIT].isna()
     if missing.any():
         first = out[missing].iloc[0]
@@ -181,7 +189,8 @@ def pit_uniformity(
     -------
     pandas.DataFrame
         ``regime, model, treatment, statistic, p_value, largest`` (departure of density from 1 in the worst
-        bin), ``n``. Without variation to resample the p-value is NaN.
+        bin), ``n``. A bin that is empty has the standard error of independent values under
+        uniformity. Without series or days to resample the p-value is NaN.
 
     Raises
     ------
@@ -192,9 +201,12 @@ def pit_uniformity(
     records = []
     for keys, shares, bootstrap in shares_of(values, edges, n_boot, seed, block):
         gap, noise = shares[0] - 1 / bins, shares[1:] - shares[0]
-        sd = noise.std(axis=0) if bootstrap.estimable else np.zeros(bins)
         statistic = p_value = float("nan")
-        if (sd > 0).all():
+        if bootstrap.estimable:
+            # No resample fills an empty bin, yet that it is empty is evidence.
+            alone = np.sqrt((1 - 1 / bins) / bins / len(bootstrap.cell))
+            sd = noise.std(axis=0)
+            sd = np.where(sd > 0, sd, alone)
             statistic = float(np.abs(gap / sd).max())
             draws = np.abs(noise / sd).max(axis=1)
             p_value = (1 + int((draws >= statistic).sum())) / (1 + len(draws))

@@ -90,7 +90,7 @@ def evaluate(
         undefined: NaN, and `identified` is False. So are scores that are not proper here. A score
         whose target the data do not identify keeps its value with `identified` False; `note` says
         why: the mean where over half of the days are stockouts, a censored pinball whose quantiles
-        lie above anything ever stocked. A note beside an identified score says what it is not, or what
+        reach what was ever stocked. A note beside an identified score says what it is not, or what
         it lacks: one of sales is not one of demand once 5 % of the days are stockouts; series
         without a forecast at some cutoff, unequal windows, windows without a scale.
 

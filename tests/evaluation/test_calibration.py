@@ -50,6 +50,21 @@ def test_a_wrong_mean_is_found_through_the_bounds(panel):
     assert curve.loc[80, "hi"] < 0.8
 
 
+def test_an_empty_bin_is_evidence(panel):
+    values = transform(panel, 10 * MEAN, "demand")
+    assert (pit_histogram(values)["density"] == 0).any()
+    test = pit_uniformity(values).iloc[0]
+    assert test["p_value"] < 0.01
+    assert np.isfinite(test["statistic"])
+
+
+def test_days_that_say_nothing_have_no_place_in_the_histogram(panel):
+    """All out and nothing sold: every forecast would look calibrated."""
+    out = panel.assign(y=0.0, is_censored=True, stock=0.0)
+    with pytest.raises(CivstatsError, match="say nothing"):
+        transform(out, 10 * MEAN, "censored")
+
+
 def test_frames_name_their_regime_and_keep_regimes_apart(panel):
     parts = {r: transform(panel, MEAN, r) for r in ("in_stock", "censored")}
     for regime, values in parts.items():
