@@ -146,6 +146,9 @@ def evaluate(
     return pd.DataFrame({c: np.concatenate([b[c] for b in blocks]) for c in SCORES})
 
 
+SILENT = "undefined: every day is out from the start, which says nothing of demand"
+
+
 def _refuse(scorer: Scorer, chosen: list[Metric], *, asked: bool) -> None:
     """Raise for metrics asked for that no regime here has, or that lack the stock they need."""
     if not asked:
@@ -186,6 +189,7 @@ def _score(
                 "needs the predictive distribution of every row: pass the forecasts of every cutoff"
             )
         note[np.isnan(value)] = lost
+        note[scorer.silent(regime) & np.isnan(value)] = SILENT
         note[np.isposinf(value)] = "an outcome had probability 0 under the model"
     return {
         "model": np.full(size, model, dtype=object),

@@ -29,6 +29,7 @@ from civstats.schema import (
     CivstatsError,
     Forecast,
     ForecastError,
+    Y,
     stockout_days,
 )
 
@@ -151,6 +152,8 @@ class Scorer:
                 return (
                     f"{lost} row(s) without {STOCK}: needs what could have been sold on every day"
                 )
+        if metric.scaled_by and not len(rows.actual):
+            return "undefined: no day of this regime is scored"
         if metric.scaled_by and not np.isfinite(self.scale(regime, metric.scaled_by)).any():
             return "no series changes before its cutoff: there is nothing to scale by"
         if not metric.needs & {"family", "distribution"}:
@@ -163,9 +166,22 @@ class Scorer:
             return "needs a family: sample paths have no density"
         if some.crps(np.zeros(1)) is None:
             return f"needs a family or at least {MIN_DRAWS} sample paths"
-        if (rows.actual % 1 != 0).any():
+        counts = some.log_pmf(np.zeros(1)) is not None
+        if counts and (rows.actual % 1 != 0).any():
             return f"{int((rows.actual % 1 != 0).sum())} target(s) are no whole numbers: the family is one of counts"
         return ""
+
+    def silent(self, regime: str) -> np.ndarray:
+        """Return where all days scored are out from the start, shape (1 + n_cutoffs,).
+
+        P(demand >= 0) = 1, and sales are 0 whatever was asked for: a score would be a hollow 0.
+        """
+        rows = self.rows[regime]
+        if rows.regime.target != Y:
+            return np.zeros(1 + self.n_cutoffs, dtype=bool)
+        told = rows.cutoff[~(rows.is_censored & (rows.actual <= 0))]
+        out = np.bincount(told, minlength=self.n_cutoffs) == 0
+        return np.append(out.all(), out)
 
     @cached_property
     def share_out(self) -> np.ndarray:
@@ -219,11 +235,8 @@ class Scorer:
         impossible = np.isposinf(errors)
         top = self.bootstrap.sums(np.where(impossible, 0.0, errors), rows.cell)
         out = metric.finish(top, self._bottom(rows, regime, metric))
-        if rows.regime.kind == "censored":
-            # P(demand >= 0) = 1: a score of nothing but days wholly out would be a hollow 0.
-            told = rows.cutoff[~(rows.is_censored & (rows.actual <= 0))]
-            silent = np.bincount(told, minlength=self.n_cutoffs) == 0
-            out[:, np.r_[silent.all(), silent]] = np.nan
+        if metric.name != "width":  # last axis: cutoffs, unless a subclass has another
+            out[..., self.silent(regime)[: out.shape[-1]]] = np.nan
         if impossible.any():
             # An outcome of probability 0 costs without end; no weight makes that finite.
             hit = np.bincount(rows.cutoff[impossible], minlength=self.n_cutoffs) > 0

@@ -228,14 +228,11 @@ def test_a_window_wholly_out_of_stock_is_undefined_never_zero(panel, forecasts):
     assert hit[["value", "lo", "hi"]].isna().all().all()
     assert not hit["identified"].any()
     assert (hit["n"] == 0).all()
-    # Relative errors of all days have nothing to be relative to; the others are defined.
-    all_days = rows[rows["regime"] == "all_days"].set_index("metric")["identified"]
-    assert not all_days[["wape", "wape_total", "bias"]].any()
-    assert all_days[["coverage", "width"]].all()
-    # The error of the mean has a value, but sales of days that are all stockouts do not identify it.
-    flagged = rows[(rows["regime"] == "all_days") & (rows["metric"] == "rmse")]
-    assert flagged["value"].notna().all()
-    assert flagged["note"].str.startswith("not identified: 100%").all()
+    # Sales are 0 there whatever was asked for; only the width needs no truth.
+    whole = rows[rows["regime"] == "all_days"].set_index("metric")
+    assert whole.drop("width")["value"].isna().all()
+    assert not whole.drop("width")["identified"].any()
+    assert whole.loc["width", "identified"].all()
     pooled_rows = scores[scores["cutoff"].isna() & (scores["regime"] != "censored")]
     assert pooled_rows["identified"].all()
 
@@ -283,3 +280,27 @@ def test_expected_coverage_comes_from_the_models_own_paths(panel, forecasts):
 def test_every_metric_of_the_table_is_scored(scores):
     without = {name for name, m in METRICS.items() if not m.needs & {"family", "distribution"}}
     assert set(scores["metric"]) == without
+
+
+def test_a_window_wholly_out_is_undefined_in_every_score():
+    """Forecast 0, sales 0, nothing in stock: an error of 0 would be a hollow one."""
+    days = pd.date_range("2024-01-01", periods=60)
+    rng = np.random.default_rng(0)
+    y = rng.poisson(3.0, 60).astype(float)
+    out = np.arange(60) >= 46
+    panel = validate_panel(
+        pd.DataFrame(
+            {"unique_id": "a", "ds": days, "y": np.where(out, 0.0, y), "is_censored": out,
+             "stock": np.where(out, 0.0, 50.0)}
+        )
+    )  # fmt: skip
+    columns = ["M_mask", "M_mask-median", "M_mask-lo-80", "M_mask-hi-80"]
+    frame = pd.DataFrame({"unique_id": "a", "ds": days[46:], "cutoff": days[45]})
+    scores = evaluate(frame.assign(**dict.fromkeys(columns, 0.0)), panel, level=80, n_boot=0)
+    scores = scores[scores["metric"] != "width"]
+    assert {"all_days", "in_stock"} <= set(scores["regime"])
+    assert scores["value"].isna().all()
+    assert not scores["identified"].any()
+    assert (scores["note"] != "").all()
+    whole = scores[(scores["regime"] == "all_days") & (scores["metric"] == "mase")]
+    assert whole["note"].str.contains("every day is out from the start").all()
