@@ -70,7 +70,9 @@ def test_what_does_not_match_raises(panel, forecasts):
 def test_a_day_that_no_series_has_inside_a_window_raises(panel, forecasts):
     first, *_, last = sorted(forecasts["cutoff"].unique())
     day = last + pd.Timedelta(days=3)
-    with pytest.raises(ForecastError, match=r"1 day\(s\) inside a window without a forecast of any"):
+    with pytest.raises(
+        ForecastError, match=r"1 day\(s\) inside a window without a forecast of any"
+    ):
         evaluate(forecasts[forecasts["ds"] != day], panel, n_boot=0)
     # In overlapping windows the day has its forecast of another cutoff.
     twice = make_forecasts(panel, h=10, step=3, n_windows=3)
