@@ -91,14 +91,14 @@ class Scorer:
 
     def _one_step(self, panel: pd.DataFrame) -> bool:
         """Whether every forecast is for the first period after its cutoff."""
-        ahead = self.aligned.days[self.aligned.column_day]
-        gap = np.asarray(ahead - self.aligned.cutoffs[self.aligned.column_cutoff])
-        periods = np.diff(np.unique(panel[DS].to_numpy()))
-        if not len(periods):
+        calendar = np.unique(panel[DS].to_numpy())
+        if len(calendar) < 2:
             return False
-        # Months and quarters differ in length.
-        period = periods.min() if periods.min() < np.timedelta64(28, "D") else periods.max()
-        return bool((gap <= period).all())
+        day = self.aligned.days.to_numpy()[self.aligned.column_day]
+        cutoff = self.aligned.cutoffs.to_numpy()[self.aligned.column_cutoff]
+        # Positions in the panel's calendar: Monday follows Friday where nobody works on weekends.
+        after, at = (np.searchsorted(calendar, x, side="right") for x in (cutoff, day))
+        return bool(((at - after <= 1) & (day - cutoff <= np.diff(calendar).max())).all())
 
     def _load(self, name: str) -> None:
         """Make a model the current one: what is read of it is kept until the next."""

@@ -237,3 +237,34 @@ def test_rounded_weights_of_a_mixture_end_and_order_matters():
     with pytest.raises(CivstatsError, match="not sorted"):
         evaluate(frame, panel, level=80, n_boot=0,
                  predictive=[Forecast(frame, "Right", "censor", (80,), marginal=mixed)])  # fmt: skip
+
+
+def test_one_step_is_one_of_the_panels_own_calendar():
+    """From Friday to Monday where nobody works on weekends; not over a missing month."""
+    rng = np.random.default_rng(0)
+    for freq, size in (("B", 60), ("MS", 40)):
+        days = pd.date_range("2020-01-01", periods=size, freq=freq)
+        panel = pd.DataFrame(
+            {"unique_id": "a", "ds": days, "y": rng.poisson(3.0, size).astype(float),
+             "is_censored": False, "stock": 90.0}
+        )  # fmt: skip
+        panel = validate_panel(panel, freq=freq)
+        frames = [
+            pd.DataFrame({"unique_id": "a", "ds": [days[k + 1]], "cutoff": days[k]})
+            for k in range(size - 12, size - 1)
+        ]
+        frame = pd.concat(frames).assign(
+            **{
+                "M_censor": 3.0,
+                "M_censor-median": 3.0,
+                "M_censor-lo-80": 1.0,
+                "M_censor-hi-80": 5.0,
+            }
+        )
+        scores = evaluate(frame, panel, level=80, n_boot=0, regimes="censored")
+        pinball = scores[scores["metric"] == "censored_pinball"]
+        assert pinball["value"].notna().all(), freq
+        # Two steps are two steps.
+        farther = frame.assign(cutoff=[days[k] for k in range(size - 13, size - 2)])
+        scores = evaluate(farther, panel, level=80, n_boot=0, regimes="censored")
+        assert scores["note"].str.contains("not proper here").all(), freq
