@@ -267,8 +267,7 @@ class Scorer:
             size = len(self.aligned.ids) * self.n_cutoffs
             cutoff = np.flatnonzero(np.bincount(window, minlength=size)) % self.n_cutoffs
         by_cutoff = np.bincount(cutoff, minlength=self.n_cutoffs)
-        count: np.ndarray = np.r_[by_cutoff.sum(), by_cutoff]
-        return count
+        return np.append(by_cutoff.sum(), by_cutoff)
 
     def expected(self, name: str, regime: str, metric: Metric, level: float | None) -> np.ndarray:
         """Return what a perfect forecast would show, NaN where unknown, (1 + n_cutoffs,)."""
@@ -277,7 +276,8 @@ class Scorer:
             return per_cutoff(self.n_cutoffs, rows.cutoff, rows.mean - rows.actual, rows.actual)
         if metric.name == "bias" and regime in ("all_days", "in_stock") and self.availability:
             return self._expected_bias(name, regime)
-        if metric.name == "coverage" and rows.regime.target == DEMAND and name in self.predictive:
+        seen = rows.regime.target == DEMAND or self.share_out[0] == 0  # sales are demand
+        if metric.name == "coverage" and seen and name in self.predictive:
             self._load(name)
             if self._distribution is not None:
                 lo, hi = self.read(name, "lo", level), self.read(name, "hi", level)

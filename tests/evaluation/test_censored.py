@@ -268,3 +268,16 @@ def test_one_step_is_one_of_the_panels_own_calendar():
         farther = frame.assign(cutoff=[days[k] for k in range(size - 13, size - 2)])
         scores = evaluate(farther, panel, level=80, n_boot=0, regimes="censored")
         assert scores["note"].str.contains("not proper here").all(), freq
+
+
+def test_without_stockouts_sales_tell_the_coverage_that_is_expected():
+    panel = capped_panel(4)
+    free = panel.assign(y=panel["demand"], is_censored=False, stock=1e6)
+    frame, handed = forecasts_of(free, MEAN, "M_censor", DAYS, 1)
+    scores = evaluate(frame, free, level=80, n_boot=0, metrics="coverage", predictive=handed)
+    scores = scores[scores["cutoff"].isna()].set_index("regime")["expected"]
+    assert scores["all_days"] == pytest.approx(scores["demand"])
+    assert 0.8 <= scores["in_stock"] < 0.95
+    cut = evaluate(frame, panel, level=80, n_boot=0, metrics="coverage", predictive=handed)
+    cut = cut[cut["cutoff"].isna()].set_index("regime")["expected"]
+    assert cut[["all_days", "in_stock"]].isna().all()
