@@ -201,7 +201,9 @@ def naive_against_truth(
     -------
     pandas.DataFrame
         ``model, treatment``, then for each regime in the scores the pooled ``{regime}``,
-        ``{regime}_lo``, ``{regime}_hi``, ``{regime}_expected``; in the order of the score frame.
+        ``{regime}_lo``, ``{regime}_hi``, ``{regime}_expected``, ``{regime}_note`` (empty where
+        nothing stands against the figure, "not identified: ..." where its target is not); in the
+        order of the score frame.
 
     Raises
     ------
@@ -212,7 +214,7 @@ def naive_against_truth(
     --------
     >>> scores = pd.DataFrame({"model": "M", "treatment": "mask", "regime": ["all_days", "in_stock"],
     ...     "metric": "bias", "level": np.nan, "cutoff": pd.NaT, "value": [0.1, 0.2], "lo": 0.0,
-    ...     "hi": 0.3, "expected": np.nan})
+    ...     "hi": 0.3, "expected": np.nan, "note": ""})
     >>> naive_against_truth(scores)[["model", "all_days", "in_stock"]].values.tolist()
     [['M', 0.1, 0.2]]
     """
@@ -230,6 +232,7 @@ def naive_against_truth(
             "lo": f"{regime}_lo",
             "hi": f"{regime}_hi",
             "expected": f"{regime}_expected",
+            "note": f"{regime}_note",
         }
         part = rows.loc[rows["regime"] == regime, [*keys, *names]].rename(columns=names)
         wide = wide.merge(part, on=keys, how="left", validate="one_to_one")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.evaluation.alignment import Alignment, number_ids
-from civstats.schema import DS, ID
+from civstats.schema import DS, ID, CivstatsError
 
 
 def one_step_changes(y: np.ndarray) -> tuple[float, float]:
@@ -91,3 +91,17 @@ def scales(
             out[:2, i, k] = one_step_changes(y[:end])
             out[2, i, k] = seasonal_change(y[:end], season_length)
     return out[0], out[1], out[2]
+
+
+def check_season(length: int) -> int:
+    """Return a season's length, refused if it is no whole number of periods.
+
+    Raises
+    ------
+    CivstatsError
+    """
+    if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+        raise CivstatsError(
+            f"season_length must be a whole number of periods, 1 or more, but got {length!r}"
+        )
+    return length

@@ -18,7 +18,7 @@ from civstats.evaluation.metric import Metric, Part, Scale, View, weights
 from civstats.evaluation.metrics import METRICS, choose_metrics
 from civstats.evaluation.predictive import read_distributions, refuse_other_means
 from civstats.evaluation.regimes import NEEDED, choose_regimes
-from civstats.evaluation.scales import scales
+from civstats.evaluation.scales import check_season, scales
 from civstats.evaluation.selection import expected_sales
 from civstats.evaluation.significance import TwoWayBootstrap
 from civstats.schema import (
@@ -75,7 +75,7 @@ class Scorer:
         for forecast in predictive:
             self.predictive.setdefault(forecast.name, []).append(forecast)
         self.availability = dict(availability or {})
-        self.season_length = season_length
+        self.season_length = check_season(season_length)
         self.proper = stock_independent or self._one_step(panel)
         columns = [c for c in (*NEEDED, DEMAND_MEAN) if c in panel.columns]
         held = panel[columns].take(self.aligned.position)

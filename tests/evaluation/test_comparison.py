@@ -113,6 +113,7 @@ def test_the_killer_table(panel, forecasts):
             want = pooled(scores, "bias", regime, f"A_{row.treatment}")
             got = row[[regime, f"{regime}_lo", f"{regime}_hi", f"{regime}_expected"]]
             assert got.tolist() == [want.value, want.lo, want.hi, want.expected]
+            assert row[f"{regime}_note"] == want.note
     covered = naive_against_truth(scores, "coverage", 95)
     assert covered["demand"].iloc[0] == pooled(scores, "coverage", "demand", level=95).value
     real = naive_against_truth(scores[scores["regime"] != "demand"], "wape")

@@ -14,6 +14,7 @@ from utilsforecast import losses
 from civstats.evaluation import METRICS, evaluate
 from civstats.schema import (
     SCORES,
+    CivstatsError,
     Forecast,
     validate_panel,
 )
@@ -304,3 +305,9 @@ def test_a_window_wholly_out_is_undefined_in_every_score():
     assert (scores["note"] != "").all()
     whole = scores[(scores["regime"] == "all_days") & (scores["metric"] == "mase")]
     assert whole["note"].str.contains("every day is out from the start").all()
+
+
+@pytest.mark.parametrize("length", [0, -1, 1.5, True])
+def test_a_season_is_a_whole_number_of_periods(panel, forecasts, length):
+    with pytest.raises(CivstatsError, match="season_length must be a whole number"):
+        evaluate(forecasts, panel, n_boot=0, season_length=length)
