@@ -281,3 +281,20 @@ def test_without_stockouts_sales_tell_the_coverage_that_is_expected():
     cut = evaluate(frame, panel, level=80, n_boot=0, metrics="coverage", predictive=handed)
     cut = cut[cut["cutoff"].isna()].set_index("regime")["expected"]
     assert cut[["all_days", "in_stock"]].isna().all()
+
+
+def test_a_quantile_at_the_largest_stock_is_not_identified():
+    """Stock always 6: that demand reached 6 is seen, by how much it passed 5 is not."""
+    panel = capped_panel(3)
+    panel = panel.assign(stock=6.0, y=panel["y"].clip(upper=6.0))
+    panel = panel.assign(is_censored=panel["y"] >= 6)
+    frame, _ = forecasts_of(panel, MEAN, "M_censor", DAYS, 1)
+    found = {}
+    for hi in (5.0, 6.0, 50.0):
+        scores = evaluate(
+            frame.assign(**{"M_censor-lo-80": 0.0, "M_censor-median": 2.0, "M_censor-hi-80": hi}),
+            panel, level=80, n_boot=0, metrics="censored_pinball", regimes="censored",
+        )  # fmt: skip
+        found[hi] = scores[scores["cutoff"].isna()].iloc[0]
+    assert [bool(f["identified"]) for f in found.values()] == [True, False, False]
+    assert found[6.0]["value"] == found[50.0]["value"]
