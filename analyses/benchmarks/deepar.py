@@ -28,6 +28,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -89,26 +91,29 @@ def steps_of(model: DeepAR, config: dict) -> tuple[int, dict[str, np.ndarray]]:
         whole = config["input_size"] + config["h"] - 1
         for label, h_train in (("step", config["h"]), ("whole_loss_step", whole)):
             network = _networks.build(model.kind, model._shape(windows), config["seed"])
-            at = _clocked(network)
             schedule = _training.Schedule(
                 config["warm_up"] + config["timed_steps"] + 1, config["batch_size"],
                 SAME["learning_rate"], h_train, 10**9, 1, SAME["grad_clip"], config["seed"],
             )  # fmt: skip
-            _training.train(network, windows, cut, schedule)
+            with _clocked() as at:
+                _training.train(network, windows, cut, schedule)
             found[label] = _steps(at, config["warm_up"])
     return sum(p.numel() for p in network.parameters()), found
 
 
-def _clocked(network: Any) -> list[tuple[float, float]]:
-    """Have a network note wall and CPU seconds whenever a step begins."""
-    import torch
+@contextmanager
+def _clocked() -> Iterator[list[tuple[float, float]]]:
+    """Note wall and CPU seconds whenever a step of any optimiser ends."""
+    from torch.optim.optimizer import register_optimizer_step_post_hook
 
     at: list[tuple[float, float]] = []
-    first = next(m for m in network.modules() if isinstance(m, torch.nn.LSTM))
-    first.register_forward_pre_hook(
+    hook = register_optimizer_step_post_hook(
         lambda *_: at.append((time.perf_counter(), time.process_time()))
     )
-    return at
+    try:
+        yield at
+    finally:
+        hook.remove()
 
 
 def _steps(at: list[tuple[float, float]], warm_up: int) -> np.ndarray:
