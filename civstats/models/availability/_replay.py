@@ -38,14 +38,22 @@ class Rule:
         Orders are placed after closing on days d with ``(d + phase) % review == 0``, d counted
         from the panel's first day, and arrive `lead` days later.
     safety : float
+    cover : numpy.ndarray of int, optional
+        Days that the order-up-to level is to last; review period and lead time by default.
     """
 
     review: np.ndarray
     lead: np.ndarray
     phase: np.ndarray
     safety: float
+    cover: np.ndarray | None = None
 
-    def faster(self, review: int | None, lead: int | None) -> Rule:
+    @property
+    def days(self) -> np.ndarray:
+        """Days that the order-up-to level is to last."""
+        return self.review + self.lead if self.cover is None else self.cover
+
+    def faster(self, review: int | None, lead: int | None, *, keep_level: bool = False) -> Rule:
         """Return the rule with review period and lead time no longer than those given."""
         short = self.review if review is None else np.minimum(self.review, review)
         return replace(
@@ -53,6 +61,7 @@ class Rule:
             review=short,
             lead=self.lead if lead is None else np.minimum(self.lead, lead),
             phase=self.phase * short // self.review,
+            cover=self.days if keep_level else None,
         )
 
 

@@ -39,7 +39,7 @@ class Replay:
         self, level: np.ndarray, i: np.ndarray, day: int, rule: Rule, uniform: np.ndarray
     ) -> np.ndarray:
         """Order-up-to level after closing on a day of the tail and what follows it."""
-        span = int(rule.review[i[0]] + rule.lead[i[0]])
+        span = int(rule.days[i[0]])
         part = self.profile[i, day + 1 : day + 1 + span]
         beyond = span - part.shape[1]
         sums = (

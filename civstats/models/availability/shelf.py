@@ -25,13 +25,21 @@ class Replenishment:
     """A lever on how goods come: shorter lead time, shorter review period, or both.
 
     A series whose own figure is shorter already keeps it. Where stock carries over, a day saved
-    may be a day lost later (order-up-to levels fall with the time they must cover), so nothing is
-    claimed path by path: the gain of a sample may be negative.
+    may be a day lost later, so nothing is claimed path by path: the gain of a sample may be
+    negative. So may be its mean, where the shop's safety factor is below zero: the order-up-to
+    level is mean need plus safety factor times its standard deviation over the days to be covered,
+    so with fewer days to cover it falls, per day covered, the faster the lower the safety factor.
+    On simulated shops the gain of lead time 1 and review period 1 grew from 1 to 5 % of sales
+    between 5 and 20 % of days out (safety factor 1.5 to 0.3) and was gone at 40 % (-0.6); with
+    `keep_level` it grew all the way.
 
     Attributes
     ----------
     lead_time, review_period : int, optional
         Days, 1 or more; None leaves it as it is.
+    keep_level : bool
+        Whether the order-up-to level stays what it was: as much is bought ahead as before, and it
+        is there sooner. By default the shop's rule cuts it to the days that it must now cover.
 
     Examples
     --------
@@ -41,6 +49,7 @@ class Replenishment:
 
     lead_time: int | None = None
     review_period: int | None = None
+    keep_level: bool = False
 
     def __post_init__(self) -> None:
         for name in ("lead_time", "review_period"):
@@ -58,6 +67,8 @@ class Replenishment:
         ):
             if value is not None:
                 words.append(text.format(f"{value} day" + ("s" if value != 1 else "")))
+        if words and self.keep_level:
+            words[-1] += ", up to the same level as before"
         return "faster replenishment: " + (" and ".join(words) or "nothing changes")
 
 
@@ -164,9 +175,9 @@ class Shelf:
                 f"the paths must hold every day from {wanted[0].date()} to {wanted[-1].date()}: stock "
                 "carries over, so none can be left out"
             )
-        rule = (
-            self._rule if lever is None else self._rule.faster(lever.review_period, lever.lead_time)
-        )
+        rule = self._rule
+        if lever is not None:
+            rule = rule.faster(lever.review_period, lever.lead_time, keep_level=lever.keep_level)
         replay = Replay(
             self._past, self.policy, self._rule, rule, self._past.profile_ahead(future, days)
         )

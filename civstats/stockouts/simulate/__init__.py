@@ -21,6 +21,7 @@ from civstats.stockouts.simulate.layout import true_demand
 from civstats.stockouts.simulate.mechanisms import MECHANISMS, Mechanism
 from civstats.stockouts.simulate.policy import (
     InventoryPolicy,
+    PolicyChange,
     PolicyRun,
     calibrate_policy,
     run_policy,
@@ -31,6 +32,7 @@ __all__ = [
     "MECHANISMS",
     "InventoryPolicy",
     "Mechanism",
+    "PolicyChange",
     "PolicyRun",
     "Recapture",
     "calibrate_policy",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from civstats.schema import CivstatsError
+from civstats.schema import DS, CivstatsError
 from civstats.stockouts.simulate.calibrate import find
 from civstats.stockouts.simulate.covariates import trade_calendar
 from civstats.stockouts.simulate.layout import Layout
@@ -106,6 +106,26 @@ class InventoryPolicy:
 
 
 @dataclass(frozen=True)
+class PolicyChange:
+    """A shop that orders by another rhythm from some day on; what is under way arrives as ordered.
+
+    Attributes
+    ----------
+    policy : InventoryPolicy
+        Its review period and lead time are read, all else stays as it was.
+    start : str or Timestamp
+        First day after whose closing orders are placed by it.
+    keep_level : bool
+        Whether the order-up-to level goes on covering the old review period and lead time. By
+        default it covers the new ones and falls with them.
+    """
+
+    policy: InventoryPolicy
+    start: str | pd.Timestamp
+    keep_level: bool = False
+
+
+@dataclass(frozen=True)
 class PolicyRun:
     """What a policy does to a panel, row by row in the panel's order.
 
@@ -133,6 +153,7 @@ def run_policy(
     *,
     seed: int | np.random.Generator,
     recapture: Recapture | None = None,
+    change: PolicyChange | None = None,
 ) -> PolicyRun:
     """Walk the policy over the panel's true demand.
 
@@ -148,6 +169,9 @@ def run_policy(
     seed : int or numpy.random.Generator
         A generator moves on; use an integer to compare policies.
     recapture : Recapture, optional
+    change : PolicyChange, optional
+        What faster replenishment would have done from a day on: up to it nothing differs from the
+        run without the change.
 
     Returns
     -------
@@ -162,7 +186,7 @@ def run_policy(
     >>> bool((run.sales <= run.stock).all())
     True
     """
-    return Shop(panel, seed=seed, recapture=recapture).run(policy)
+    return Shop(panel, seed=seed, recapture=recapture).run(policy, change=change)
 
 
 def calibrate_policy(
@@ -209,21 +233,35 @@ class Shop:
         rng = np.random.default_rng(seed)
         self._layout = Layout(panel, rng, recapture)
         self._calendar = trade_calendar(panel)
+        self._days = np.unique(panel[DS].to_numpy())
         self._u = rng.random((3, len(self._layout.key)))
         self._profile_of: tuple[tuple[float, ...], np.ndarray] = ((), np.empty(0, np.float32))
 
-    def run(self, policy: InventoryPolicy, *, sample: bool = False) -> PolicyRun:
+    def run(
+        self,
+        policy: InventoryPolicy,
+        *,
+        sample: bool = False,
+        change: PolicyChange | None = None,
+    ) -> PolicyRun:
         """Walk one policy over all days, or over those of a sample of the series (others NaN)."""
         from civstats.stockouts.simulate.walks import policy_walk
 
         stock, sales, recaptured = self._layout.blank()
-        review = _draw(policy.review_period, self._u[0])
-        lead = _draw(policy.lead_time, self._u[1])
+        eras = [policy, policy if change is None else change.policy]
+        review = np.stack([_draw(p.review_period, self._u[0]) for p in eras])
+        lead = np.stack([_draw(p.lead_time, self._u[1]) for p in eras])
         phase = (self._u[2] * review).astype(np.int64)
+        cover = review + lead
+        first_day = len(self._days)
+        if change is not None:
+            first_day = int(np.searchsorted(self._days, pd.Timestamp(change.start).to_datetime64()))
+            if change.keep_level:
+                cover[1] = cover[0]
         policy_walk(
             *(self._layout.sample_args if sample else self._layout.panel_args),
             self._profile(policy), self._layout.key,
-            review, lead, phase,
+            review, lead, phase, cover, first_day,
             float(policy.safety_factor), float(policy.memory), float(policy.prior_level),
             float(policy.prior_days), float(policy.dispersion), float(policy.min_level),
             float(policy.pack_size), int(policy.launch_days), float(policy.launch_stock),

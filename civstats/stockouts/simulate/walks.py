@@ -29,6 +29,8 @@ def policy_walk(
     review,
     lead,
     phase,
+    cover,
+    change,
     safety,
     memory,
     prior_level,
@@ -50,6 +52,9 @@ def policy_walk(
     A day: what was ordered `lead` days ago is on the shelf before opening; sales; then, on a
     review day, an order that brings on-hand plus on-order up to the level of the days until the
     next order's arrival. Only sales up to and including today and known covariates enter.
+
+    `review`, `lead`, `phase` and `cover` (days that the level is to last) have a row for the days
+    before day `change` and one for those from it on.
     """
     first = 0
     has_recapture = share_sister + share_later > 0
@@ -69,13 +74,14 @@ def policy_walk(
         day0, day1 = first_day[ids[0]], 0
         for i in range(n):
             s = ids[i]
-            ring = max(ring, lead[s] + 1)
+            ring = max(ring, lead[0, s] + 1, lead[1, s] + 1)
             day0 = min(day0, first_day[s])
             day1 = max(day1, first_day[s] + end[s] - start[s])
         pipe = np.zeros((n, ring))
         carry = np.zeros((n, within + 1))
         keys = key[ids]
         for day in range(day0, day1):
+            era = 1 if day >= change else 0
             n_open = 0
             for i in range(n):
                 s = ids[i]
@@ -130,9 +136,9 @@ def policy_walk(
                 on_hand[i] -= sold
                 age = r - start[s]
                 handover = age == launch_days - 1
-                if handover or (age >= launch_days and (day + phase[s]) % review[s] == 0):
+                if handover or (age >= launch_days and (day + phase[era, s]) % review[era, s] == 0):
                     need, variance = 0.0, 0.0
-                    for d in range(1, review[s] + lead[s] + 1):
+                    for d in range(1, cover[era, s] + 1):
                         mean = level[i] * (profile[r + d] if r + d < end[s] else 1.0)
                         need += mean
                         variance += mean + mean * mean / dispersion
@@ -145,7 +151,7 @@ def policy_walk(
                         order = target - on_hand[i] - on_order[i]
                         if order > 0:
                             order = math.ceil(order / pack) * pack
-                            pipe[i, (day + lead[s]) % ring] += order
+                            pipe[i, (day + lead[era, s]) % ring] += order
                             on_order[i] += order
 
 

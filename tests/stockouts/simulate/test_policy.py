@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from civstats.schema import CivstatsError, series_index, validate_panel
 from civstats.stockouts.simulate import (
     InventoryPolicy,
+    PolicyChange,
     Recapture,
     calibrate_policy,
     run_policy,
@@ -34,13 +35,17 @@ def hashed(key: int, stream: int, day: int, unit: int) -> float:
     return ((x ^ (x >> 31)) >> 11) / 2**53
 
 
-def oracle(demand, factor, key, phase, first_day, policy):
+def oracle(demand, factor, key, place, first_day, policy, change=None, start=10**6):
     """One series, day by day, in plain Python: returns stock and sales."""
     review, lead = policy.review_period, policy.lead_time
+    cover = review + lead
     on_hand, level, seen = 0, policy.prior_level, 0
     arrivals: dict[int, int] = {}
     stock, sales = [], []
     for t, wanted in enumerate(demand):
+        if change is not None and first_day + t == start:
+            review, lead = change.policy.review_period, change.policy.lead_time
+            cover = cover if change.keep_level else review + lead
         on_hand += arrivals.pop(t, 0)
         if t < policy.launch_days:
             on_hand = policy.launch_stock
@@ -53,13 +58,13 @@ def oracle(demand, factor, key, phase, first_day, policy):
             level += max(policy.memory, 1 / (seen + policy.prior_days)) * (pace - level)
         on_hand -= sold
         ahead = [level * (factor[s] if s < len(demand) else 1) for s in
-                 range(t + 1, t + review + lead + 1)]  # fmt: skip
+                 range(t + 1, t + cover + 1)]  # fmt: skip
         spread = math.sqrt(sum(m + m * m / policy.dispersion for m in ahead))
         target = sum(ahead) + policy.safety_factor * spread
         target = max(math.floor(target + hashed(key, 1, first_day + t, 0)), policy.min_level)
         if t == policy.launch_days - 1:
             on_hand = target
-        elif t >= policy.launch_days and (first_day + t + phase) % review == 0:
+        elif t >= policy.launch_days and (first_day + t + int(place * review)) % review == 0:
             short = target - on_hand - sum(arrivals.values())
             if short > 0:
                 packs = math.ceil(short / policy.pack_size)
@@ -67,21 +72,31 @@ def oracle(demand, factor, key, phase, first_day, policy):
     return np.array(stock), np.array(sales)
 
 
+FAST, SLOW = (InventoryPolicy(review_period=r, lead_time=k) for r, k in ((1, 1), (4, 6)))
+
+
 @pytest.mark.parametrize(
-    "policy",
+    ("policy", "change"),
     [
-        InventoryPolicy(review_period=1, lead_time=1, safety_factor=-0.5),
-        InventoryPolicy(review_period=3, lead_time=2, safety_factor=0.2, pack_size=4),
-        InventoryPolicy(review_period=2, lead_time=5, launch_days=0, min_level=3, memory=0.2),
+        (InventoryPolicy(review_period=1, lead_time=1, safety_factor=-0.5), None),
+        (
+            InventoryPolicy(review_period=3, lead_time=2, safety_factor=0.2, pack_size=4),
+            PolicyChange(FAST, "2024-03-11"),
+        ),
+        (
+            InventoryPolicy(review_period=2, lead_time=5, launch_days=0, min_level=3, memory=0.2),
+            PolicyChange(FAST, "2024-03-11", keep_level=True),
+        ),
+        (InventoryPolicy(review_period=1, lead_time=2), PolicyChange(SLOW, "2024-03-11")),
     ],
 )
-def test_against_a_slow_oracle(policy):
+def test_against_a_slow_oracle(policy, change):
     panel = negbin_world(6, 120, mean=2, spread=1, plain=False)
     # The last series is launched 40 days after the others.
     late = (panel["unique_id"] == "i0005") & (panel["ds"] < "2024-02-10")
     panel = validate_panel(panel[~late])
     shop = Shop(panel, seed=3)
-    run = shop.run(policy)
+    run = shop.run(policy, change=change)
     factor = np.where(panel["ds"].dt.dayofweek >= 5, policy.weekend_uplift, 1.0)
     factor = factor * np.where(panel["promo"] > 0, policy.promo_uplift, 1.0)
     factor = factor * np.where(panel["event_name_1"] == "Feast", policy.event_uplift, 1.0)
@@ -89,12 +104,27 @@ def test_against_a_slow_oracle(policy):
     for i, (a, b) in enumerate(zip(index.starts, index.ends, strict=True)):
         stock, sales = oracle(
             panel["demand"].to_numpy(dtype=float)[a:b], factor.astype("float32")[a:b],
-            int(shop._layout.key[i]), int(shop._u[2, i] * policy.review_period),
-            40 if i == 5 else 0, policy,
+            int(shop._layout.key[i]), shop._u[2, i], 40 if i == 5 else 0, policy, change, 70,
         )  # fmt: skip
         np.testing.assert_array_equal(run.stock[a:b], stock)
         np.testing.assert_array_equal(run.sales[a:b], sales)
     assert run.is_censored.mean() > 0.05
+
+
+@pytest.mark.parametrize("keep_level", [False, True])
+def test_a_change_is_felt_from_its_day_on_and_one_to_the_same_rhythm_never(keep_level):
+    panel = negbin_world(30, 200, mean=2, spread=1, plain=False)
+    policy = calibrate_policy(panel, InventoryPolicy(), rate=0.2, seed=3)
+    start = panel["ds"].min() + pd.Timedelta(days=120)
+    run = run_policy(panel, policy, seed=3)
+    same = run_policy(panel, policy, seed=3, change=PolicyChange(policy, start, keep_level))
+    np.testing.assert_array_equal(same.stock, run.stock)
+    fast = replace(policy, review_period=1, lead_time=1)
+    changed = run_policy(panel, policy, seed=3, change=PolicyChange(fast, start, keep_level))
+    # An order of the first changed evening is there the next morning.
+    before = (panel["ds"] <= start).to_numpy()
+    np.testing.assert_array_equal(changed.stock[before], run.stock[before])
+    assert changed.sales[~before].sum() > 1.02 * run.sales[~before].sum()
 
 
 WORLD = negbin_world(12, 90, mean=1.5, spread=1)
