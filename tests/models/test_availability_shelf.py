@@ -65,6 +65,17 @@ def test_policy_is_read_from_the_record():
         assert found.safety_factor_ == pytest.approx(0.3, abs=0.03)
 
 
+@pytest.mark.parametrize(("rate", "pack"), [(0.1, 1), (0.3, 1), (0.1, 3)])
+def test_safety_of_slow_movers_is_not_what_made_them_order(rate, pack):
+    # A unit every third day: orders come when the rounding of the level was high, or at its least.
+    world = negbin_world(N, 300, mean=0.3, spread=1.0)
+    policy = calibrate_policy(world, InventoryPolicy(pack_size=pack), rate=rate, seed=3)
+    run = run_policy(world, policy, seed=3)
+    panel = validate_panel(world.assign(y=run.sales, stock=run.stock))
+    shelf = Shelf(InventoryPolicy(pack_size=pack)).fit(panel)
+    assert shelf.safety_factor_ == pytest.approx(policy.safety_factor, abs=0.02)
+
+
 @pytest.mark.parametrize(("rate", "plain"), [(0.2, True), (0.35, False)])
 def test_on_the_demand_that_came_the_shelf_is_the_shop(rate, plain):
     panel, _, cutoff = shop(rate, plain)

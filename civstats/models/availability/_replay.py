@@ -8,6 +8,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from civstats.models.availability._safety import fit_safety
 from civstats.schema import (
     DS,
     EVENTS,
@@ -196,7 +197,7 @@ def infer(past: Shelves, policy: InventoryPolicy) -> tuple[Rule, np.ndarray]:
     After an order the position (closing stock and all that is under way) is the order-up-to level.
     For every possible pair of review period and lead time that position is known from the record;
     the pair under which it lies closest to the rule's level, with one safety factor for all series,
-    is taken.
+    is taken. Given the pairs, the safety factor is that of maximum likelihood.
     """
     n, n_days = past.stock.shape
     profile = np.nan_to_num(past.profile, nan=1.0)
@@ -232,7 +233,33 @@ def infer(past: Shelves, policy: InventoryPolicy) -> tuple[Rule, np.ndarray]:
     review, lead = np.asarray(candidates)[best].T
     residual = np.sqrt(np.maximum(squares - z**2, 0) + bias)[best, pick]
     residual[~known] = np.nan
-    return Rule(review, lead, phases[best, pick].astype(int), safety), residual
+    rule = Rule(review, lead, phases[best, pick].astype(int), safety)
+    if known.any():
+        rule = replace(rule, safety=_safety(past, policy, rule, came, known))
+    return rule, residual
+
+
+def _safety(
+    past: Shelves, policy: InventoryPolicy, rule: Rule, came: np.ndarray, known: np.ndarray
+) -> float:
+    """Estimate the safety factor from the review days of the series whose rhythm is known."""
+    n_days = past.stock.shape[1]
+    profile = np.nan_to_num(past.profile, nan=1.0)
+    closing = past.stock - past.sales
+    total = np.cumsum(came, axis=1)
+    parts = []
+    for review, lead in np.unique(np.stack([rule.review, rule.lead])[:, known], axis=1).T:
+        i = np.flatnonzero(known & (rule.review == review) & (rule.lead == lead))
+        s = np.arange(max(n_days - lead - _READ, 0), n_days - lead)
+        due = (s + rule.phase[i, None]) % review == 0
+        due &= s >= (past.first[i] + policy.launch_days + 1)[:, None]
+        first, second = cover(profile[i], int(review + lead))
+        mean, sd = need(past.level[np.ix_(i, s)], (first[:, s], second[:, s]), policy.dispersion)
+        before = closing[np.ix_(i, s)] + total[np.ix_(i, s + lead - 1)] - total[np.ix_(i, s)]
+        parts.append(np.stack([x[due] for x in (mean, sd, before, came[np.ix_(i, s + lead)])]))
+    return fit_safety(
+        *np.concatenate(parts, axis=1), min_level=policy.min_level, pack_size=policy.pack_size
+    )
 
 
 def _table(
