@@ -45,6 +45,8 @@ def check(config: dict) -> None:
         "jobs": 1,
         "seed": 0,
         "one_step": 0,
+        "past": 1,
+        "lead_time": 1,
     }
     for name, least in floors.items():
         value = config[name]
@@ -56,7 +58,7 @@ def check(config: dict) -> None:
         raise CivstatsError(f"n_windows must be 1 or more, but got {config['windows']}")
     check_share("rate", config["rate"], closed=False)
     check_share("share", config["share"])
-    check_share("margin", config["margin"])
+    check_worth(config)
     for treatment in config["treatment"]:
         if treatment != "all":
             check_treatment(treatment)
@@ -65,10 +67,25 @@ def check(config: dict) -> None:
 
     for name, value, known in (
         ("--mechanism", config["mechanism"], [*MECHANISMS, "none", None]),
-        ("--lever", config["lever"], list(LEVERS)),
+        ("--lever", config["lever"], [*LEVERS, "replenishment"]),
+        ("--availability", config["availability"], ["auto", "chain", "shelf"]),
     ):
         if value is not None:
             check_choice(name, value, [x for x in known if x])
+
+
+def check_worth(config: dict) -> None:
+    """Refuse a margin, recapture or cost that cannot be."""
+    from civstats.value import MarginPrior, RecapturePrior
+
+    if not isinstance(config["margin"], str):
+        check_share("margin", config["margin"])
+    MarginPrior(0.5, config["margin_sd"])
+    if config["recapture"] != "estimate":
+        RecapturePrior(config["recapture"], config["recapture_sd"])
+    cost = config["cost"]
+    if cost is not None and not 0 <= cost < np.inf:
+        raise CivstatsError(f"--cost must be money, 0 or more, but got {cost}")
 
 
 def load(config: dict) -> pd.DataFrame:
@@ -145,30 +162,6 @@ def with_stockouts(panel: pd.DataFrame, config: dict) -> pd.DataFrame:
     return simulate_stockouts(panel, mechanism=mechanism, rate=config["rate"], seed=config["seed"])
 
 
-def make_models(config: dict) -> list[Forecaster]:
-    """Build every model under every treatment asked for; refuse what a model cannot honour."""
-    import inspect
-
-    from civstats.models import make_forecaster, registry
-
-    known = registry()
-    names = config["models"] or list(registry(cost="fast"))
-    if names == ["all"]:
-        names = list(known)
-    built = []
-    for name in names:
-        offered = known[name].treatments if name in known else ()
-        treatments = list(offered) if config["treatment"] == ["all"] else config["treatment"]
-        takes = inspect.signature(known[name]).parameters if name in known else ()
-        given = {k: config[k] for k in ("h", "seed") if k in takes}
-        built += [make_forecaster(name, treatment=t, **given) for t in treatments or ["ignore"]]
-    if config["rank_with"] is not None:
-        check_choice(
-            "--rank-with", config["rank_with"], [alias(m.name, m.treatment) for m in built]
-        )
-    return built
-
-
 def check_choice(option: str, value: str | None, known: Sequence[str]) -> None:
     if value not in known:
         raise CivstatsError(f"unknown {option} {value!r}; there are {', '.join(known)}")
@@ -188,6 +181,18 @@ def check_panel(panel: pd.DataFrame, config: dict) -> None:
             f"{int(missing.sum())} row(s) of the last {config['h']} days have no {PRICE}, first "
             f"{row[ID]} on {row[DS].date()}: units cannot be turned into money; fill it"
         )
+    margin = config["margin"]
+    if isinstance(margin, str):
+        if margin not in panel.columns:
+            raise CivstatsError(
+                f"--margin {margin!r} is neither a number nor a column of the panel"
+            )
+        each = panel.groupby(ID, observed=True)[margin].agg(["min", "max"])
+        constant = (each["min"] == each["max"]).all() and panel[margin].notna().all()
+        if not (constant and each["min"].between(0, 1).all()):
+            raise CivstatsError(
+                f"column {margin!r} must hold one margin per series, a share of the price in [0, 1]"
+            )
     for column in STATIC:
         if column in panel.columns and panel[column].isna().any():
             n = panel.loc[panel[column].isna(), ID].nunique()

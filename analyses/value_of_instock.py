@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from value_inputs import check, check_panel, fit_for, load, make_models, with_stockouts
+from value_inputs import check, check_panel, fit_for, load, with_stockouts
 
 from civstats.schema import CivstatsError
 
@@ -46,9 +46,26 @@ def _numbers(text: str) -> list[float]:
         raise CivstatsError(f"level must hold numbers in percent, but got {text!r}") from None
 
 
+def _number(name: str, text: str) -> float:
+    """Read an option that must be a number."""
+    try:
+        return float(text)
+    except ValueError:
+        raise CivstatsError(f"--{name} must be a number, but got {text!r}") from None
+
+
+def _number_or_word(text: str) -> float | str:
+    """Read a number, or leave a column's name as it is."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 def run(config: dict, out: Path) -> None:
     """Run the study and write its folder."""
-    from value_pricing import price_lever
+    from value_models import make_models
+    from value_pricing import price_levers
     from value_scoring import backtest_and_score, score_one_step
 
     from civstats.study import Study, fingerprint
@@ -66,8 +83,8 @@ def run(config: dict, out: Path) -> None:
     backtest, scores = backtest_and_score(panel, models, config, study)
     with study.stage("one step ahead"):
         one_step = score_one_step(panel, models, config)
-    with study.stage("value"), console.status("Pricing the lever"):
-        results = price_lever(panel, backtest, scores, one_step, config)
+    with study.stage("value"), console.status("Pricing the levers"):
+        results = price_levers(panel, backtest, scores, one_step, config)
     with study.stage("report"), console.status("Writing the report"):
         publish(results, config, study)
     # What ran, with the defaults that only the data could settle.
@@ -78,6 +95,7 @@ def run(config: dict, out: Path) -> None:
 
 def publish(results: Results, config: dict, study: Study) -> None:
     """Write everything the study leaves, once all of it is known."""
+    from value_files import write_tables
     from value_report import build
 
     from civstats._csv import write_csv
@@ -87,7 +105,7 @@ def publish(results: Results, config: dict, study: Study) -> None:
     write_csv(results.scores, study.folder / "scores.csv")
     if results.one_step.scores is not None:
         write_csv(results.one_step.scores, study.folder / "scores_one_step.csv")
-    write_csv(results.ranking, study.folder / "ranking.csv")
+    write_tables(results, study.folder)
     study.save_parquet(results.backtest.frame, "forecasts.parquet")
     report.write(study.folder)
 
@@ -116,7 +134,11 @@ def main(
     ] = None,
     rate: Annotated[float, typer.Option(help="Share of days with a simulated stockout.")] = 0.15,
     models: Annotated[
-        str | None, typer.Option(help="Models, comma-separated, or all; the quick ones by default.")
+        str | None,
+        typer.Option(
+            help="Models, comma-separated, or all. By default one of each family on the embedded panel, "
+            "else the quick ones."
+        ),
     ] = None,
     treatment: Annotated[
         str,
@@ -131,9 +153,36 @@ def main(
     level: Annotated[
         str, typer.Option(help="Interval levels in percent, comma-separated.")
     ] = "80,95",
-    lever: Annotated[str, typer.Option(help="What is changed about availability.")] = "averted",
-    share: Annotated[float, typer.Option(help="Strength of the lever, in [0, 1].")] = 0.2,
-    margin: Annotated[float, typer.Option(help="Margin as a share of the price.")] = 0.2,
+    lever: Annotated[
+        str, typer.Option(help="averted, gone, service_level or replenishment (needs stock).")
+    ] = "averted",
+    share: Annotated[
+        float, typer.Option(help="Strength of the lever, in [0, 1]; the level of service_level.")
+    ] = 0.2,
+    lead_time: Annotated[
+        int, typer.Option(help="Days within which orders arrive under faster replenishment.")
+    ] = 1,
+    availability: Annotated[
+        str,
+        typer.Option(
+            help="chain: outages from flags; shelf: stock walked along demand; auto: shelf if it fits."
+        ),
+    ] = "auto",
+    past: Annotated[int, typer.Option(help="Last days before the cutoff whose loss is told.")] = 91,
+    margin: Annotated[
+        str, typer.Option(help="Margin as a share of the price, or the column that holds it.")
+    ] = "0.2",
+    margin_sd: Annotated[float, typer.Option(help="How far the margin may be off (sd).")] = 0.0,
+    recapture: Annotated[
+        str,
+        typer.Option(
+            help="Share of lost units that customers buy after all, or estimate: from the panel."
+        ),
+    ] = "0.5",
+    recapture_sd: Annotated[float, typer.Option(help="How far that share may be off (sd).")] = 0.2,
+    cost: Annotated[
+        float | None, typer.Option(help="Cost of the lever in money, per series that it changes.")
+    ] = None,
     currency: Annotated[
         str | None, typer.Option(help="Sign before money; $ for synthetic and m5, none for file.")
     ] = None,
@@ -141,9 +190,11 @@ def main(
         str | None, typer.Option(help="Forecast to price with, such as LightGBM_mask.")
     ] = None,
     top: Annotated[
-        int | None, typer.Option(help="Size of the top; 50, or a quarter of fewer series.")
+        int | None, typer.Option(help="Size of the top; 50, or a quarter of fewer than 200.")
     ] = None,
-    paths: Annotated[int, typer.Option(help="Joint sample paths.")] = 500,
+    paths: Annotated[
+        int | None, typer.Option(help="Joint sample paths; 1,000 for synthetic, else 500.")
+    ] = None,
     boot: Annotated[int, typer.Option(help="Bootstrap replicates of the scores.")] = 500,
     jobs: Annotated[int, typer.Option(help="Processes for the backtest.")] = 2,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
@@ -170,11 +221,18 @@ def main(
             "level": _numbers(level),
             "lever": lever,
             "share": share,
-            "margin": margin,
+            "lead_time": lead_time,
+            "availability": availability,
+            "past": past,
+            "margin": _number_or_word(margin),
+            "margin_sd": margin_sd,
+            "recapture": recapture if recapture == "estimate" else _number("recapture", recapture),
+            "recapture_sd": recapture_sd,
+            "cost": cost,
             "currency": ("" if data == "file" else "$") if currency is None else currency,
             "rank_with": rank_with,
             "top": top,
-            "paths": paths,
+            "paths": (1000 if data == "synthetic" else 500) if paths is None else paths,
             "boot": boot,
             "jobs": jobs,
             "seed": seed,

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from value_decision import decide, limits
+from value_decision import decide
+from value_gates import stamp
+from value_limits import limits
 from value_results import results_section
-from value_tables import money_in, out_share, percent, pooled
+from value_tables import band, money_in, out_share, percent, pooled
 
 from civstats import plots
 from civstats.report import Report, literal
@@ -48,6 +50,7 @@ def build(results: Results, config: dict, stages: dict) -> Report:
         f"{panel[ID].nunique():,} series, {panel[DS].min():%d %b %Y} to {panel[DS].max():%d %b %Y}",
     )
     _facts(report, results, config)
+    stamp(report, results.backtest)
     _problem(report, results)
     _data(report, results, config, simulated)
     _method(report, results, config)
@@ -72,22 +75,22 @@ def build(results: Results, config: dict, stages: dict) -> Report:
 
 
 def _facts(report: Report, results: Results, config: dict) -> None:
-    total = results.totals["all"].iloc[0]
     money = money_in(config)
     facts: dict[str, object] = {
         "Days with a stockout": (f"{100 * out_share(results.panel):.1f} %", "of all series-days")
         if FLAG_KNOWN not in results.panel.columns
         else (f"{100 * out_share(results.panel):.1f} %", "of the days whose status is known"),
-        "Value of the lever": (
-            money(total["value_mean"]),
-            f"80 % band {money(total['value_p10'])} to {money(total['value_p90'])}, "
-            f"{config['h']} days",
-        ),
-        "Units it brings": (
-            f"{total['units_mean']:,.0f}",
-            f"80 % band {total['units_p10']:,.0f} to {total['units_p90']:,.0f}",
-        ),
     }
+    lost, main = results.total("lost"), results.levers.iloc[0]
+    if len(lost):
+        facts[f"Lost in {config['past']} days"] = (
+            money(lost.iloc[0]["gross_mean"]),
+            f"margin; {band(lost.iloc[0], 'gross', money)}",
+        )
+    facts[f"The lever, net, {config['h']} days"] = (
+        money(main["value_mean"]),
+        f"{band(main, 'value', money)}; {money(main['gross_mean'])} gross",
+    )
     best = pooled(results, results.chosen, "demand", "bias")
     if best is not None:
         facts["Bias against true demand"] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from value_gates import gates_section
 from value_tables import (
     bias_table,
     bound_table,
@@ -28,6 +29,7 @@ def results_section(report: Report, results: Results) -> None:
     _errors(report, results)
     _bounds(report, results)
     _coverage(report, results)
+    gates_section(report, results.backtest)
     _examples(report, results)
 
 

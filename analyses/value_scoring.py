@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from value_models import build_one
 from value_pricing import decision_model
 
 from civstats.schema import (
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 FLAGSHIPS = ("LightGBM", "LocalLevel")
 """Whose forecasts are followed day by day; any others that can be only where none of them ran."""
+KEPT = 1_000_000_000
+"""Bytes of paths that may be kept of all windows."""
 SAMPLES = 100
 """Draws of availability behind the bias that a model itself expects."""
 
@@ -51,6 +53,7 @@ def backtest_and_score(
             n_paths=config["paths"],
             seed=config["seed"],
             n_jobs=config["jobs"],
+            keep_paths=_kept(panel, models, config),
         )
     with study.stage("evaluate"):
         scores = evaluate(
@@ -66,6 +69,12 @@ def backtest_and_score(
             stock_independent=config["mechanism"] == "random",
         )
     return backtest, scores
+
+
+def _kept(panel: pd.DataFrame, models: Sequence[Forecaster], config: dict) -> bool:
+    """Keep every window's paths where they are few: a model without a family is scored by them."""
+    cells = panel[ID].nunique() * config["h"] * config["paths"] * config["windows"]
+    return 4 * cells * len(models) < KEPT
 
 
 def availability_ahead(
@@ -136,7 +145,7 @@ def score_one_step(panel: pd.DataFrame, models: Sequence[Forecaster], config: di
         return OneStep(skipped=reason)
     backtest = cross_validation(
         panel,
-        [_next_day(m, config) for m in chosen],
+        [build_one(m.name, m.treatment, {**config, "h": 1}) for m in chosen],
         h=1,
         step_size=1,
         n_windows=config["one_step"],
@@ -163,15 +172,6 @@ def score_one_step(panel: pd.DataFrame, models: Sequence[Forecaster], config: di
 def _followed(models: Sequence[Forecaster]) -> list[Forecaster]:
     able = [m for m in models if m.can_update]
     return [m for m in able if m.name in FLAGSHIPS] or able
-
-
-def _next_day(model: Forecaster, config: dict) -> Forecaster:
-    """Return an unfitted twin for the next day, where a model must know its horizon."""
-    from civstats.models import make_forecaster
-
-    takes = inspect.signature(type(model)).parameters
-    given = {k: v for k, v in {"h": 1, "seed": config["seed"]}.items() if k in takes}
-    return make_forecaster(model.name, treatment=model.treatment, **given)
 
 
 def _reason(panel: pd.DataFrame, models: list[Forecaster], config: dict) -> str:

@@ -240,3 +240,14 @@ def examples(results: Results, n: int = 4) -> tuple[list[str], bool]:
     pool = (hit if len(hit) >= n else table).sort_values("y")
     at = np.unique((np.linspace(0.45, 0.995, n) * (len(pool) - 1)).astype(int))
     return [str(x) for x in pool.index[at]], len(hit) >= n
+
+
+def band(row: pd.Series, kind: str, write: Callable[[float], str]) -> str:
+    """Write the 80 % band of a total, such as ``80 % band $1 to $2``."""
+    return f"80\u00a0% band {write(row[f'{kind}_p10'])} to {write(row[f'{kind}_p90'])}"
+
+
+def share_of(ranking: pd.DataFrame, k: int) -> float:
+    """Share of the whole net value that the first k of a ranking hold; 0 where there is none."""
+    total = ranking["value_mean"].sum()
+    return float(ranking["value_mean"].iloc[:k].sum() / total) if total > 0 else 0.0

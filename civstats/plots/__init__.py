@@ -11,13 +11,16 @@ from civstats.plots.overview import stockout_overview
 from civstats.plots.pit import pit_plot
 from civstats.plots.ranking import ranking, ranking_truth
 from civstats.plots.series import example_series
+from civstats.plots.value import cumulative_value, lever_values, stockout_reliability
 
 __all__ = [
     "Finding",
     "Plot",
     "calibration_plot",
     "coverage",
+    "cumulative_value",
     "example_series",
+    "lever_values",
     "naive_evaluation",
     "naive_evaluation_caption",
     "naive_finding",
@@ -26,4 +29,5 @@ __all__ = [
     "ranking_truth",
     "score_heatmap",
     "stockout_overview",
+    "stockout_reliability",
 ]

@@ -25,6 +25,9 @@ FILES = {
     "scores_one_step.csv",
     "forecasts.parquet",
     "ranking.csv",
+    "planner.csv",
+    "totals.csv",
+    "levers.csv",
     "manifest.json",
 }
 
