@@ -120,11 +120,7 @@ def judge(
     from civstats.models.availability import StockoutLogit
 
     name = "shelf" if shelf is not None else "chain"
-    words = (
-        "Shelf along demand, to the end of the horizon"
-        if shelf is not None
-        else ("Markov chain, to the end of the horizon")
-    )
+    words = "Shelf along demand, all days ahead" if shelf is not None else "Chain, all days ahead"
     curves: dict[str, pd.DataFrame] = {}
     scores: list[dict[str, Any]] = []
     skipped, coefficients, tomorrow = "", None, None

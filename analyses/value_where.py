@@ -70,14 +70,13 @@ def _table(report: Report, results: Results, config: dict) -> None:
         "share_of_total": "share",
         "cumulative_share": "so far",
         "driver": "driver",
-        "units_mean": "units",
         "stockout_probability": "days out",
     }
     if "return_mean" in results.ranking:
         columns["return_mean"] = "return"
     formats = dict.fromkeys(("value_mean", "value_p10", "value_p90"), "money")
     formats |= dict.fromkeys(("share_of_total", "stockout_probability", "return_mean"), "percent")
-    formats |= {"prob_top_k": "share", "cumulative_share": "share", "units_mean": ".1f"}
+    formats |= {"prob_top_k": "share", "cumulative_share": "share"}
     report.table(
         results.ranking[list(columns)],
         f"The first of the ranking: net value in {config['h']} days.",

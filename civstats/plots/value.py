@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _ROW = 0.42
 _LEVERS = ("name", "value_mean", "value_p10", "value_p90", "gross_mean")
 _CURVE = ("n", "mean", "p10", "p90")
+_FEW = 20
+"""A share of fewer series-days is noise."""
 _RELIABILITY = ("expected", "observed", "half", "n")
 
 
@@ -76,13 +78,13 @@ def lever_values(levers: pd.DataFrame, *, currency: str = "$", period: str = "28
     """
     _check(levers, _LEVERS, "the table of levers")
     frame = levers.reset_index(drop=True)
-    best = frame.iloc[int(frame["value_mean"].to_numpy(float).argmax())]
+    first, best = frame.iloc[0], frame.iloc[int(frame["value_mean"].to_numpy(float).argmax())]
     title = (
-        f"{label(best['name'], 60)}: {_money(best['value_mean'], currency)} net in {period}"
-        if len(frame) == 1
-        else f"Of {len(frame)} levers “{label(best['name'], 60)}” is worth most: "
-        f"{_money(best['value_mean'], currency)} net in {period}"
+        f"{label(first['name'], 60)[0].upper()}{label(first['name'], 60)[1:]}: "
+        f"{_money(first['value_mean'], currency)} net in {period}"
     )
+    if best["name"] != first["name"]:
+        title += f"; {label(best['name'], 60)}: {_money(best['value_mean'], currency)}"
     subtitle = (
         "Dots: mean of the total, net of what customers would have bought anyway and of the lever's cost; "
         "bars: from the 10th to the 90th percentile of the total; diamonds: the mean before that."
@@ -221,22 +223,23 @@ def stockout_reliability(curves: Mapping[str, pd.DataFrame], *, subtitle: str = 
         if worst[first] < 0.02
         else f"{first}: observed and expected stockouts differ by {100 * worst[first]:.1f} points on average"
     )
-    words = f"{subtitle} The area of a dot is the number of series-days; bars are 95 % intervals.".strip()
+    words = (
+        f"{subtitle} The area of a dot is the number of series-days, bars are 95 % intervals; bins of fewer than "
+        f"{_FEW} are left out."
+    ).strip()
     top = heading_height(title, words) + 0.35
-    side, gap = 2.45, 0.6
-    rows = int(np.ceil(len(curves) / 3))
-    figure = canvas(top + rows * (side + 0.85))
+    side, gap = 3.3, 0.75
+    rows = int(np.ceil(len(curves) / 2))
+    figure = canvas(top + rows * (side + 0.85) - 0.25)
     heading(figure, title, words)
     for k, (name, frame) in enumerate(curves.items()):
-        left = 0.62 + (k % 3) * (side + gap - 0.22)
-        ax = axes(figure, left, top + (k // 3) * (side + 0.85), side, side)
-        _reliability(ax, frame)
-        ax.set_title(label(name, 34), loc="left", size=9.5, weight="bold")
+        left = 0.75 + (k % 2) * (side + gap)
+        ax = axes(figure, left, top + (k // 2) * (side + 0.85), side, side)
+        _reliability(ax, frame[frame["n"] >= min(_FEW, frame["n"].max())])
+        ax.set_title(label(name, 44), loc="left", size=9.5, weight="bold")
         ax.set_xlabel("chance given")
-        if k % 3 == 0:
+        if k % 2 == 0:
             ax.set_ylabel("share that came out of stock")
-        else:
-            ax.tick_params(labelleft=False)
     said = "; ".join(f"{name} {100 * v:.1f} points off on average" for name, v in worst.items())
     return Plot(figure, f"Reliability diagrams of {len(curves)} model(s). {title}. {said}.")
 

@@ -138,13 +138,16 @@
       picture.setAttribute("aria-label", words.filter(Boolean).join("; "));
       return [picture];
     }
+    // A long name breaks behind its marks, where a reader would, and elsewhere only if it must.
+    const broken = (text) =>
+      String(text).split(/(?<=[_\-/.])/).flatMap((part, k) => (k ? [el("wbr"), part] : [part]));
     function cell(column, i, scale) {
       if (column.kind === "interval") return el("td", { class: "rp-interval" }, ...interval(i, scale));
       if (column.kind === "spark") return el("td", { class: "rp-spark" }, ...spark(i));
       const text = written(column.values[i], column.kind);
       if (column.name === data.id)
-        return el("th", { scope: "row", class: "rp-name" }, el("bdi", { title: text }, text));
-      return column.kind === "text" ? el("td", {}, el("bdi", {}, text)) : el("td", { class: "n" }, text);
+        return el("th", { scope: "row", class: "rp-name" }, el("bdi", { title: text }, ...broken(text)));
+      return column.kind === "text" ? el("td", {}, el("bdi", {}, ...broken(text))) : el("td", { class: "n" }, text);
     }
 
     // ---- what is on the page ----
