@@ -176,8 +176,9 @@ def cumulative_value(
     ax.annotate(
         f"first {k:,}: {_money(mean[at], currency)}",
         (k, mean[at]),
-        (9, -13),
+        (9, -13) if k < 0.7 * n.max() else (-9, -13),
         textcoords="offset points",
+        ha="left" if k < 0.7 * n.max() else "right",
         color=INK,
         weight="bold",
     )
@@ -256,9 +257,10 @@ def _reliability(ax: Axes, frame: pd.DataFrame) -> None:
     top = min(1.0, 1.08 * max(x.max(), (y + np.nan_to_num(half)).max(), 0.1))
     ax.set_xlim(0, top)
     ax.set_ylim(0, top)
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_formatter(FuncFormatter(lambda v, _: share_tick(v)))
     ax.locator_params(nbins=5)
+    # One zero at the corner is enough.
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: share_tick(v)))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: share_tick(v) if v > 1e-9 else ""))
     tidy(ax)
     ax.grid(visible=True)
 
@@ -267,5 +269,5 @@ def _ticks(ax: Axes, *, both: bool = False) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     for axis in (ax.xaxis, ax.yaxis) if both else (ax.xaxis,):
-        axis.set_major_locator(MaxNLocator(6))
+        axis.set_major_locator(MaxNLocator(6, integer=both and axis is ax.xaxis))
         axis.set_major_formatter(FuncFormatter(lambda v, _: tick(v)))
