@@ -23,7 +23,7 @@ STAMP := .venv/.civstats-installed
 PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
 endif
 
-.PHONY: help install test test-slow lint format report clean
+.PHONY: help install test test-slow lint format report notebook clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/'
@@ -46,6 +46,11 @@ endif
 
 report: $(STAMP)  ## the main job on the embedded synthetic panel; report in $(OUT)
 	$(BIN)/python analyses/value_of_instock.py --data synthetic --out $(OUT) $(ARGS)
+
+NOTEBOOK := analyses/value_of_instock
+notebook: $(STAMP)  ## write and run the notebook from its script
+	$(BIN)/jupytext --quiet --to ipynb --output $(NOTEBOOK).ipynb $(NOTEBOOK)_notebook.py
+	$(BIN)/jupyter execute --inplace --NotebookClient.record_timing=False $(NOTEBOOK).ipynb
 
 test: $(STAMP)  ## the quick tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 $(ARGS)
