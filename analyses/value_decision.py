@@ -127,8 +127,8 @@ def _evidence(results: Results, config: dict) -> str:
     shown = [f"{100 * x:.0f}".replace("-", "−") for x in (found.substitute, found.later)]
     text += (
         f" The panel's own figures: sister items sold {shown[0]} % of the units lost that day (standard error "
-        f"{100 * found.substitute_se:.0f}), the item itself {shown[1]} % ({100 * found.later_se:.0f}) more in the "
-        f"{found.within_days} days after. Where demand itself empties shelves, both are too low."
+        f"{100 * found.substitute_se:.0f}), and the item itself {shown[1]} % ({100 * found.later_se:.0f}) in the "
+        f"{found.within_days} days after, beyond what is usual. Where demand itself empties shelves, both are too low."
     )
     if min(found.substitute, found.later) < 0:
         text += " Below zero means less was sold than usual: a shelf that was empty is not full at once."
@@ -152,8 +152,9 @@ def _lost(report: Report, results: Results, config: dict) -> None:
         units, value = past.truth["units"].sum(), past.truth["value"].sum()
         inside = total["units_p10"] <= units <= total["units_p90"]
         text += (
-            f" Demand is known here: {units:,.0f} units were lost in truth, {money(value)} of margin before recapture, "
-            f"{'inside' if inside else 'outside'} the band of units."
+            f" Demand is known here: {units:,.0f} units were lost in truth, {money(value)} of margin before recapture; the "
+            f"estimate of units is {percent(total['units_mean'] / units - 1) if units else 'not'} off, the truth "
+            f"{'inside' if inside else 'outside'} its band."
         )
     report.text(text)
     _groups(report, results, "lost", "Lost", config)

@@ -11,7 +11,7 @@ from civstats.report import Report, literal
 if TYPE_CHECKING:
     from civstats.backtest import Backtest
 
-_SHOWN = {"passed": "passed", "failed": "FAILED", "undefined": "NOT CHECKED", "note": "note"}
+_VALUES = ("R-hat", "bulk ESS", "tail ESS", "divergences", "E-BFMI")
 
 
 def posteriors(backtest: Backtest) -> dict[tuple[str, pd.Timestamp], pd.DataFrame]:
@@ -54,25 +54,27 @@ def gates_section(report: Report, backtest: Backtest) -> None:
             else "**Not every gate is passed**, so what rests on those fits may be wrong; the stamp above says where."
         )
     )
-    rows = [
-        {
-            "model": name,
-            "cutoff": f"{cutoff:%d %b %Y}",
-            "gate": row.gate,
-            "result": _SHOWN[row.status],
-            "value": row.value,
-            "limit": row.limit,
-            "failing": row.failing,
-            "of": row.checked,
-            "worst": row.worst,
-        }
-        for (name, cutoff), table in held.items()
-        for row in table.itertuples()
-    ]
+    rows = []
+    for (name, cutoff), table in held.items():
+        by = table.set_index("gate")
+        bad = by.index[by["status"] != "passed"]
+        worst = "; ".join(f"{g}: {by.at[g, 'worst']}" for g in bad)
+        rows.append(
+            {"model": name, "cutoff": f"{cutoff:%d %b %Y}"}
+            | {g: by.at[g, "value"] for g in _VALUES if g in by.index}
+            | {"passed": f"{len(by) - len(bad)} of {len(by)}", "not passed": worst or "none"}
+        )
+    limits = "; ".join(
+        f"{row.gate} {row.limit}"
+        for row in next(iter(held.values())).itertuples()
+        if row.gate in _VALUES
+    )
     report.table(
         pd.DataFrame(rows),
-        "Gates of every posterior.",
-        formats={"value": ".4g"},
+        "Posteriors against their gates.",
+        formats={"R-hat": ".3f", "bulk ESS": ",.0f", "tail ESS": ",.0f", "E-BFMI": ".2f"},
         max_rows=60,
         name="gates",
+        note=f"Largest R-hat and smallest effective sample size of {int(next(iter(held.values()))['checked'].max()):,} "
+        f"scalars. Limits: {limits}. Draws are finite and chains move, or it would be said.",
     )

@@ -78,12 +78,13 @@ def faster(lead_time: int | None, review_period: int | None) -> Choice:
     if review_period is not None:
         placed = "placed daily" if review_period == 1 else f"placed every {review_period} days"
         title = f"{title} and are {placed}" if title else f"orders are {placed}"
-    return Choice(
-        title,
+    words = (
         "faster replenishment: goods come sooner, and the shop's ordering rule stays, so that it buys less ahead; items "
-        "that are that fast already stay as they are",
-        lever,
+        "that are that fast already stay as they are"
+        if review_period is None
+        else "the same, and every item may be ordered as often as that"
     )
+    return Choice(title, words, lever)
 
 
 def others(main: Choice, k: int, shelf: Shelf | None, config: dict) -> list[Choice]:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from value_pricing import Results
 
 
+_DAYS = tuple(
+    enumerate(("Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"), start=1)
+)
+
+
 def outlook(report: Report, results: Results) -> None:
     """Write how stockouts were forecast, and how that fared on days held out."""
     found = results.outages
@@ -78,7 +83,10 @@ def _coefficients(report: Report, found: Outages) -> None:
     if found.coefficients is None:
         return
     kept = found.coefficients.drop("intercept")
-    table = pd.DataFrame({"regressor": kept.index, "log odds": kept.to_numpy()})
+    names = kept.index.to_series().replace(
+        {f"weekday {k}": f"{day}, against Monday" for k, day in _DAYS}
+    )
+    table = pd.DataFrame({"regressor": names, "log odds": kept.to_numpy()})
     report.table(
         table,
         "The logit's coefficients: change of the log odds per unit of the regressor.",

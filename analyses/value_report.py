@@ -68,6 +68,16 @@ def build(results: Results, config: dict, stages: dict) -> Report:
         "Time and memory of each stage (the whole process tree).",
         formats={"seconds": ".1f", "peak memory, MB": "integer"},
     )
+    spent = results.backtest.seconds
+    report.table(
+        pd.DataFrame(
+            [{"model": alias, "seconds": seconds} for alias, seconds in spent.items()]
+        ).sort_values("seconds", ascending=False, kind="stable"),
+        "Of it each model in the backtest, all cutoffs (elapsed; models without threads of their own run side by side).",
+        formats={"seconds": ".1f"},
+        max_rows=60,
+        name="seconds",
+    )
     report.text(
         "Configuration, versions and data fingerprint are in [manifest.json](manifest.json)."
     )
@@ -181,11 +191,8 @@ def _method(report: Report, results: Results, config: dict) -> None:
         f"Models: {', '.join(models)}. Each is fitted anew at {len(results.backtest.cutoffs)} cutoffs "
         f"({cutoffs}) on the days up to the cutoff and forecasts the {config['h']} days after it; the "
         "panel is cut before any feature is built, and of the days to come a model may see what is taken "
-        f"as known ahead ({_covariates(results.panel)}), never sales, stock or flags. Every model returns "
-        "joint sample paths: each day's marginal is negative binomial about the forecast mean, its "
-        f"dispersion from forecasts at past origins, and whole {config['h']}-day residual vectors of "
-        "those origins, a series' own or a similar one's, the same origin for all series, give the "
-        "dependence over days and between series."
+        f"as known ahead ({_covariates(results.panel)}), never sales, stock or flags. Every model "
+        f"that is priced returns joint sample paths. {_paths(models)}"
         + (
             f" {left_out} series-window(s) without history at their cutoff were left out."
             if left_out
@@ -202,6 +209,27 @@ _SCORED = (
     "weeks (days, one day ahead), since series share days. A score that the data do not identify, or that "
     "is not proper where it is asked for, is said to be so instead of printed."
 )
+
+
+_OWN_PATHS = {
+    "LocalLevel": "LocalLevel draws level paths from the demand filter's posterior, then counts about them.",
+    "DeepAR": "DeepAR draws its paths day by day, each fed what was drawn the day before.",
+    "BayesDemand": "BayesDemand draws parameters from its posterior, level paths with them, then counts.",
+    "TFT": "TFT gives marginals alone, so it is scored and not priced.",
+}
+
+
+def _paths(models: list[str]) -> str:
+    """How each model's joint paths come about."""
+    others = [m for m in models if m not in _OWN_PATHS]
+    text = [words for m, words in _OWN_PATHS.items() if m in models]
+    if others:
+        text.append(
+            f"For {', '.join(others)} each day's marginal is negative binomial about the forecast mean, its dispersion "
+            "from forecasts at past origins, and whole residual vectors of those origins, a series' own or a similar "
+            "one's, the same origin for all series, give the dependence over days and between series."
+        )
+    return " ".join(text)
 
 
 def _covariates(panel: pd.DataFrame) -> str:
