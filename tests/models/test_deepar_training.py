@@ -31,10 +31,12 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(size, monkeypatch) -> No
     )
     assert 0 < days < 32 * 7
     whole.backward()
-    wanted = [p.grad.clone() for p in network.parameters()]
+    used = [p for p in network.parameters() if p.grad is not None]
+    assert len(used) > 4
+    wanted = [p.grad.clone() for p in used]
     network.zero_grad()
     monkeypatch.setattr(_training, "_PART", size)
     value = _training._backward(network, windows, cut, at, 7)
     assert value == pytest.approx(float(whole.detach()), rel=1e-5)
-    for parameter, grad in zip(network.parameters(), wanted, strict=True):
+    for parameter, grad in zip(used, wanted, strict=True):
         torch.testing.assert_close(parameter.grad, grad, rtol=1e-4, atol=1e-6)

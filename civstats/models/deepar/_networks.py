@@ -77,7 +77,28 @@ class _Embedding:
 
 
 class DeepARNetwork(_Embedding, models.DeepAR):
-    """Recurrent: a step per day, each the distribution of that day."""
+    """Recurrent: a step per day, each the distribution of that day.
+
+    Besides, the day's known features act on it directly, with coefficients that depend on the
+    attributes and the scale of the series: a promotion then need not pass through the bounded
+    memory cells (the wide part of a wide and deep network, Cheng et al. 2016).
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        n_known = _width(self.futr_exog_list, self.futr_cat_exog_list, self.futr_cat_embeddings)
+        n_static = _width(self.stat_exog_list, self.stat_cat_exog_list, self.stat_cat_embeddings)
+        self.direct = torch.nn.Linear(n_static, n_known * self.loss.outputsize_multiplier)
+        # Nothing at first: what is drawn for the other weights stays what it was.
+        torch.nn.init.zeros_(self.direct.weight)
+        torch.nn.init.zeros_(self.direct.bias)
+
+    def forward(self, windows_batch: Batch) -> torch.Tensor:
+        """Return the raw outputs of the last `h` steps, shape (n, h, n_outputs)."""
+        out = super().forward(windows_batch)
+        known = windows_batch["futr_exog"][:, -self.h :]
+        weights = self.direct(windows_batch["stat_exog"])
+        return out + torch.bmm(known, weights.view(len(known), known.shape[-1], -1))
 
     def parameters_of(self, batch: Batch, steps: int) -> tuple[torch.Tensor, ...]:
         """Return the distribution of the last `steps` days, each of shape (n, steps, 1)."""
@@ -102,6 +123,13 @@ class TFTNetwork(_Embedding, models.TFT):
     def parameters_of(self, batch: Batch, steps: int) -> tuple[torch.Tensor, ...]:
         """Return the distribution of the days ahead, each of shape (n, h, 1)."""
         return self.loss.domain_map(self(self.embedded(batch)))
+
+
+def _width(names: list[str], categories: list[str], embeddings: Any) -> int:
+    """Return how many numbers features are once their categories are embedded."""
+    return len([n for n in names if n not in categories]) + sum(
+        e.weight.shape[1] for e in embeddings
+    )
 
 
 def build(kind: str, shape: Shape, seed: int) -> Any:

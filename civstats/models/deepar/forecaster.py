@@ -147,7 +147,7 @@ class DeepAR(NeuralForecaster):
         dropout: float = 0.1,
         embedding_size: int = 4,
         series_id: bool = False,
-        learning_rate: float = 3e-3,
+        learning_rate: float = 1e-2,
         batch_size: int = 256,
         max_steps: int = 1_200,
         val_size: int | None = None,
