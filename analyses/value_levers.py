@@ -50,7 +50,7 @@ def main_choice(config: dict) -> Choice:
 
     name, share = config["lever"], config["share"]
     if name == REPLENISHMENT:
-        return faster(config["lead_time"], None)
+        return faster(config["lead_time"])
     made = {"averted": averted(share), "gone": gone(), "service_level": service_level(share)}
     return Choice(_TITLES[name].format(100 * share), _WORDS[name].format(100 * share), made[name])
 
@@ -68,22 +68,25 @@ _WORDS = {
 }
 
 
-def faster(lead_time: int | None, review_period: int | None) -> Choice:
-    """Return a lever on lead time and review period."""
+def faster(lead_time: int, review_period: int | None = None, *, keep: bool = False) -> Choice:
+    """Return a lever on lead time and review period; `keep` buys as much ahead as before."""
     from civstats.models.availability import Replenishment
 
-    lever = Replenishment(lead_time=lead_time, review_period=review_period)
-    arrive = {None: "", 1: "orders arrive the next day"}
-    title = arrive.get(lead_time, f"orders arrive within {lead_time} days")
+    lever = Replenishment(lead_time=lead_time, review_period=review_period, keep_level=keep)
+    title = "orders arrive " + ("the next day" if lead_time == 1 else f"within {lead_time} days")
     if review_period is not None:
-        placed = "placed daily" if review_period == 1 else f"placed every {review_period} days"
-        title = f"{title} and are {placed}" if title else f"orders are {placed}"
+        title += " and are placed " + (
+            "daily" if review_period == 1 else f"every {review_period} days"
+        )
     words = (
         "faster replenishment: goods come sooner, and the shop's ordering rule stays, so that it buys less ahead; items "
         "that are that fast already stay as they are"
-        if review_period is None
+        if review_period is None and not keep
         else "the same, and every item may be ordered as often as that"
+        if not keep
+        else "the same, but the shop goes on buying as much ahead as it does now, so shelves are fuller"
     )
+    title += ", as much bought ahead as now" if keep else ""
     return Choice(title, words, lever)
 
 
@@ -111,7 +114,8 @@ def others(main: Choice, k: int, shelf: Shelf | None, config: dict) -> list[Choi
         Choice(_TITLES["gone"], _WORDS["gone"], gone()),
     ]
     if shelf is not None:
-        choices += [faster(config["lead_time"], None), faster(config["lead_time"], 1)]
+        days = config["lead_time"]
+        choices += [faster(days), faster(days, 1), faster(days, keep=True)]
     return [c for c in choices if c.lever != main.lever]
 
 
