@@ -67,20 +67,33 @@ def offset_departures(
 
     The same departure for a group whatever rows are asked for.
     """
+    errors = coefficient_errors(fitted, n, seed)
+    if errors is None:
+        return [np.zeros(len(rows))] * n
+    return list(departures_of(fitted, rows, errors))
+
+
+def coefficient_errors(fitted: DemandFilter, n: int, seed: int) -> np.ndarray | None:
+    """Draw n errors of all coefficients, shape (n, n_groups, k); None where there is no regression."""
     covariance = offset_covariance(fitted)
     if covariance is None:
-        return [np.zeros(len(rows))] * n
+        return None
     draws = []
     for g in range(len(covariance)):
         rng = np.random.default_rng([seed, g])
         zero = np.zeros(len(covariance[g]))
         draws.append(rng.multivariate_normal(zero, covariance[g], size=n, method="eigh"))
-    out = np.empty((n, len(rows)), dtype=np.float32)
+    return np.stack(draws, axis=1)
+
+
+def departures_of(fitted: DemandFilter, rows: pd.DataFrame, errors: np.ndarray) -> np.ndarray:
+    """Return what errors of the coefficients do to the offsets of rows, shape (n, n_rows)."""
+    out = np.zeros((len(errors), len(rows)), dtype=np.float32)
     for part, z, group in _pieces(fitted, rows):
-        for g in np.unique(group):
+        for g in np.unique(group[group >= 0]):
             mine = group == g
-            out[:, part.start + np.flatnonzero(mine)] = draws[g] @ z[mine].T
-    return list(out)
+            out[:, part.start + np.flatnonzero(mine)] = errors[:, g] @ z[mine].T
+    return out
 
 
 def _pieces(

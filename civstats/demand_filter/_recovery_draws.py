@@ -7,6 +7,7 @@ import pandas as pd
 
 from civstats.censoring import LogNormal, NegBin, Normal, Poisson, ZeroInflatedNegBin
 from civstats.censoring.counts import CountFamily
+from civstats.demand_filter._hyper_draws import draw_moves
 from civstats.demand_filter.empirical_bayes import Estimate
 from civstats.demand_filter.layout import BOUND, EXACT, Observations
 from civstats.demand_filter.model import Groups, with_values
@@ -30,9 +31,8 @@ def draw_parameters(
 ) -> list[FilterParameters]:
     """Draw the hyperparameters n times, each draw shared by the series of a group.
 
-    Normal on the unbounded scales, with the sandwich covariance of the group's own estimate: not
-    narrowed by the shrinkage, so on the wide side. Where the likelihood rises to the end of the
-    range, by the profile likelihood.
+    From the groups' hierarchical posterior; see :mod:`civstats.demand_filter._hyper_draws`. Where
+    the likelihood rises to the end of the range, by the profile likelihood.
 
     Parameters
     ----------
@@ -41,22 +41,16 @@ def draw_parameters(
     member : numpy.ndarray, shape (n_series,)
         Group of each series.
     """
-    found = []
-    for k in range(n):
+    rng = np.random.default_rng(entropy_of(seed, 3))
+    # All groups of the fit are drawn, so that a part of the series has the draws it has in all.
+    moves = draw_moves(estimates, groups.names, n, rng)
+    whole, found = estimates["all"], []
+    for move in moves:
         values = {
-            p: np.broadcast_to(getattr(params, p), (len(ids),)).astype(float).copy()
-            for p in estimates["all"].names
+            name: whole.moved(name, np.broadcast_to(getattr(params, name), (len(ids),)), by)
+            for name, by in zip(whole.names, move[member].T, strict=True)
         }
-        for g in np.unique(member):
-            name = groups.names[g]
-            estimate = estimates.get(name, estimates["all"])
-            rng = np.random.default_rng(_keys(entropy_of(seed, k), pd.Index([name]))[0])
-            by = estimate.departures(rng, 1)[0]
-            for parameter, move in zip(estimate.names, by, strict=True):
-                mine = values[parameter][member == g]
-                values[parameter][member == g] = estimate.moved(parameter, mine, move)
-        moved = with_values(params, values)
-        found.append(moved)
+        found.append(with_values(params, values))
     return found
 
 

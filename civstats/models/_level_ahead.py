@@ -81,12 +81,16 @@ class Mixture:
 def mixture_ahead(
     worlds: list[World], steps: np.ndarray, offset: np.ndarray, *, sales: bool, n_jobs: int | None
 ) -> Mixture:
-    """Return the predictive distribution of every series and day, worlds weighing alike."""
+    """Return the predictive distribution of every series and day, worlds weighing alike.
+
+    `offset` is of shape (n_series, h), or has one for each world in front.
+    """
     from civstats.models._level_mixture import gauss_days
 
-    n, h = offset.shape
+    n, h = offset.shape[-2:]
+    offsets = np.broadcast_to(offset, (len(worlds), n, h))
     reach, parts = int(steps.max()), []
-    for world in worlds:
+    for world, offset in zip(worlds, offsets, strict=True):
         shape = (n * reach, _NODES)
         nodes, weights, mass = np.zeros(shape), np.zeros(shape), np.zeros(n * reach)
 
@@ -135,8 +139,10 @@ def paths_ahead(
     sales: bool,
 ) -> np.ndarray:
     """Draw joint paths, shape (n_series, n_paths, h): world k has every K-th of them."""
-    out = np.empty((len(offset), n_paths, offset.shape[1]), dtype=np.float32)
-    for k, world in enumerate(worlds):
+    n_series, h = offset.shape[-2:]
+    offsets = np.broadcast_to(offset, (len(worlds), n_series, h))
+    out = np.empty((n_series, n_paths, h), dtype=np.float32)
+    for k, (world, offset) in enumerate(zip(worlds, offsets, strict=True)):
         share = slice(k, n_paths, len(worlds))
         n = len(range(n_paths)[share])
         for start in range(0, len(out) if n else 0, _CHUNK):

@@ -19,6 +19,7 @@ from civstats.demand_filter import (
     State,
     filter_levels,
 )
+from civstats.demand_filter._hyper_draws import draw_moves
 from civstats.demand_filter.covariates import OffsetDesign
 from civstats.demand_filter.model import Groups, group_series
 from civstats.demand_filter.series_means import SeriesMeans
@@ -194,9 +195,9 @@ def _priced(design: OffsetDesign, panel: pd.DataFrame) -> OffsetDesign:
 def draw_parameters(fitted: DemandFilter, n: int, seed: int) -> list[FilterParameters]:
     """Draw the shared hyperparameters from their sandwich covariance.
 
-    One draw moves all series alike, on the unbounded scales, by the error of the pooled estimate;
-    a parameter at its boundary moves inwards as its
-    profile likelihood allows. The means of damped levels are a standard deviation above
+    Drawn from the groups' hierarchical posterior on the unbounded scales, so a draw moves the
+    series of a group alike and groups partly together; a parameter at its boundary moves inwards
+    as its profile likelihood allows. The means of damped levels are a standard deviation above
     what was estimated in every other draw, and below it in the rest.
 
     Parameters
@@ -222,15 +223,17 @@ def draw_parameters(fitted: DemandFilter, n: int, seed: int) -> list[FilterParam
 
 def _moved(fitted: DemandFilter, n: int, seed: int) -> list[FilterParameters]:
     """Move the shared hyperparameters n times."""
-    params = fitted.parameters_
-    whole = fitted.estimates_["all"]
+    whole, member = fitted.estimates_["all"], fitted.groups_.of_series
+    moves = draw_moves(fitted.estimates_, fitted.groups_.names, n, np.random.default_rng([seed, 3]))
     out = []
-    for move in whole.departures(np.random.default_rng(seed), n):
+    for move in moves:
         values: dict[str, Any] = {
-            name: whole.moved(name, np.broadcast_to(getattr(params, name), (len(fitted.ids_),)), by)
-            for name, by in zip(whole.names, move, strict=True)
+            name: whole.moved(
+                name, np.broadcast_to(getattr(fitted.parameters_, name), (len(member),)), by
+            )
+            for name, by in zip(whole.names, move[member].T, strict=True)
         }
-        out.append(replace(params, **values))
+        out.append(replace(fitted.parameters_, **values))
     return out
 
 

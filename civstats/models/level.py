@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.demand_filter import DemandFilter, filter_levels, update
+from civstats.demand_filter._offset_error import coefficient_errors, departures_of
 from civstats.demand_filter.parameters import COUNTS
 from civstats.models._level_ahead import mixture_ahead, paths_ahead
 from civstats.models._level_state import (
@@ -65,8 +66,10 @@ class LocalLevel(Forecaster):
     damped, group, offsets, harmonics, individual, sample_rows, rounds
         As for :class:`civstats.demand_filter.DemandFilter`.
     parameter_draws : int
-        Draws of the shared hyperparameters from their sandwich covariance, over which forecasts
-        are averaged; 0 takes the estimates for true. Each costs a pass over the history.
+        Draws of what series share, over which forecasts are averaged: hyperparameters from their
+        sandwich covariance, coefficients of the offsets from theirs. 0 takes the estimates for
+        true; sums over many series are then too sure of themselves. Each costs a pass over the
+        history.
     n_jobs : int, optional
         Threads; None is one per processor. Results do not depend on it.
     seed : int
@@ -110,6 +113,7 @@ class LocalLevel(Forecaster):
     own_threads: ClassVar[bool] = True
 
     filter_: DemandFilter
+    _errors: np.ndarray | None = None
 
     def __init__(
         self,
@@ -174,6 +178,7 @@ class LocalLevel(Forecaster):
         self.filter_ = DemandFilter(**self._options).fit(panel)
         self._top = 0.0
         self._moves = draw_parameters(self.filter_, self.parameter_draws, self.seed)
+        self._errors = coefficient_errors(self.filter_, self.parameter_draws, self.seed)
         self._worlds = self._first_worlds(self.filter_, panel, self._moves)
         self._note_days(panel)
 
@@ -183,11 +188,18 @@ class LocalLevel(Forecaster):
         self._top = max(self._top, highest_level(obs))
         at = fitted.ids_.get_indexer(obs.ids)
         out = []
-        for params in every:
+        for params, offset in zip(every, self._offsets(panel, obs.offset, len(every)), strict=True):
             mine = params.take(at)
-            found = filter_levels(obs, mine, summaries=(), n_jobs=self.n_jobs)
+            found = filter_levels(obs.with_offset(offset), mine, summaries=(), n_jobs=self.n_jobs)
             out.append(World(mine, found.state))
         return out
+
+    def _offsets(self, rows: pd.DataFrame, offset: np.ndarray, n: int) -> np.ndarray:
+        """Return the offsets of rows in each of n worlds, shape (n, n_rows)."""
+        if self._errors is None or not len(self._errors):
+            return np.broadcast_to(offset, (n, len(offset)))
+        # A level that was learned under one offset goes on under the same.
+        return offset + departures_of(self.filter_, rows, self._errors).astype(float)
 
     def _note_days(self, panel: pd.DataFrame) -> None:
         """Remember each series' last day and the panel's step in time."""
@@ -209,11 +221,16 @@ class LocalLevel(Forecaster):
         self._refuse_gap(panel, index.ids, index.starts, before)
         worlds = self._worlds
         if later.any():
-            worlds = [self._continued(w, _part(panel, later)) for w in worlds]
+            worlds = self._continued(worlds, _part(panel, later))
         if launched.any():
             new = _part(panel, launched)
             self.filter_ = with_launches(self.filter_, new)
             self._moves = draw_parameters(self.filter_, self.parameter_draws, self.seed)
+            if self._errors is not None:
+                more = coefficient_errors(self.filter_, self.parameter_draws, self.seed)
+                assert more is not None
+                known = self._errors.shape[1]
+                self._errors = np.concatenate([self._errors, more[:, known:]], axis=1)
             first = self._first_worlds(self.filter_, new, self._moves)
             worlds = [joined(a, b) for a, b in zip(worlds, first, strict=True)]
         self._worlds = worlds
@@ -231,14 +248,20 @@ class LocalLevel(Forecaster):
                 f"of theirs that was seen, first {ids[int(np.argmax(late))]}; pass the whole history"
             )
 
-    def _continued(self, world: World, panel: pd.DataFrame) -> World:
+    def _continued(self, worlds: list[World], panel: pd.DataFrame) -> list[World]:
         obs = self.filter_.observations(panel)
         self._top = max(self._top, highest_level(obs))
-        at = world.state.ids.get_indexer(obs.ids)
-        moved = update(world.state, obs, world.params.take(at), summaries=(), n_jobs=self.n_jobs)
-        rest = np.setdiff1d(np.arange(len(world.state.ids)), at)
-        state = concatenate([world.state.take(rest), moved.state]).match(world.state.ids)
-        return World(world.params, state)
+        ids = worlds[0].state.ids
+        at = ids.get_indexer(obs.ids)
+        rest = np.setdiff1d(np.arange(len(ids)), at)
+        out = []
+        offsets = self._offsets(panel, obs.offset, len(worlds))
+        for world, offset in zip(worlds, offsets, strict=True):
+            now, mine = obs.with_offset(offset), world.params.take(at)
+            moved = update(world.state, now, mine, summaries=(), n_jobs=self.n_jobs)
+            state = concatenate([world.state.take(rest), moved.state]).match(ids)
+            out.append(World(world.params, state))
+        return out
 
     def _predict(
         self, future: pd.DataFrame, *, level: list[float], n_paths: int, seed: int
@@ -248,7 +271,8 @@ class LocalLevel(Forecaster):
         ids = pd.Index(future[ID].iloc[::h].astype(object))
         steps = self._steps(dates, self.cutoff_)
         worlds = [self._at_cutoff(w, ids) for w in self._worlds]
-        offset = self.filter_.offset(future).reshape(len(ids), h)
+        known = self.filter_.offset(future)
+        offset = self._offsets(future, known, len(worlds)).reshape(len(worlds), len(ids), h)
         mixture = mixture_ahead(worlds, steps, offset, sales=self.sales, n_jobs=self.n_jobs)
         column = alias(self.name, self.treatment)
         keys = future[[ID, DS]]

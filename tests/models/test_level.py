@@ -441,6 +441,48 @@ def test_damped_levels_return_to_the_series_own_mean_and_launches_to_their_group
     assert np.isfinite(ahead["LocalLevel_ignore"]).all()
 
 
+def _promoted() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Two departments; one was never promoted, of the other one item on five days; all will be."""
+    rng = np.random.default_rng(5)
+    panel = _panel({f"s{k}": rng.poisson(4.0, 200) for k in range(10)})
+    panel["dept_id"] = pd.Categorical(np.where(panel[ID].cat.codes % 2, "a", "b"))
+    on = panel[DS].isin(DAYS[[230, 240, 250, 260, 270]])
+    panel["promo"] = ((panel[ID] == "s1") & on).to_numpy()
+    future = _future(panel, 14).assign(promo=True)
+    future["dept_id"] = np.where(future[ID].str[1:].astype(int) % 2, "a", "b")
+    return panel, future
+
+
+def test_parameter_draws_share_what_the_offsets_may_be_wrong_by() -> None:
+    panel, future = _promoted()
+    sure, drawn = (LocalLevel(**QUICK, harmonics=0, parameter_draws=n).fit(panel) for n in (0, 40))
+    logs = []
+    for model in (sure, drawn):
+        paths = model.predict(future, n_paths=1200, seed=3).paths.sum(DS).to_numpy()
+        logs.append(np.log(paths + 1))
+    alike = [np.corrcoef(x)[np.triu_indices(10, 1)].mean() for x in logs]
+    assert abs(alike[0]) < 0.03
+    assert alike[1] > 0.12
+    assert logs[1].mean(axis=0).std() > 1.5 * logs[0].mean(axis=0).std()
+    # Paths and the exact mixture tell of the same worlds.
+    forecast = drawn.predict(future, n_paths=4000, seed=4)
+    mean = forecast.frame["LocalLevel_ignore"].to_numpy().reshape(10, 14)
+    np.testing.assert_allclose(forecast.paths.mean("sample"), mean, rtol=0.15)
+
+
+def test_a_level_goes_on_under_the_offsets_it_was_learned_under() -> None:
+    panel, future = _promoted()
+    early = _until(panel, 280)
+    went_on = LocalLevel(**QUICK, harmonics=0, parameter_draws=5).fit(early)
+    once = copy.deepcopy(went_on)
+    went_on.update(panel)
+    history = once._admit(panel)
+    once._worlds = once._first_worlds(once.filter_, history, once._moves)
+    once._note_days(history)
+    a, b = (m.predict(future, n_paths=0).frame["LocalLevel_ignore"] for m in (went_on, once))
+    np.testing.assert_allclose(a, b, rtol=2e-3)
+
+
 def test_draws_of_parameters_share_the_means_evenly() -> None:
     sales, _ = _returning(n=8, days=120)
     model = LocalLevel(offsets=None, damped=True, **QUICK).fit(_panel(sales))
