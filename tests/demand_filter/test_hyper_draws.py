@@ -70,7 +70,7 @@ def test_a_small_sandwich_gives_way_to_the_curvature():
         for k, v in estimates.items()
     }
     moves = draw_moves(tight, [f"g{k}" for k in range(6)], 4_000, np.random.default_rng(1))
-    mean, spread = by_hand(theta[:, 0], np.full(6, 0.5))
+    _, spread = by_hand(theta[:, 0], np.full(6, 0.5))
     np.testing.assert_allclose(moves[:, :, 0].std(axis=0), spread, rtol=0.1)
 
 
