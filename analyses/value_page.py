@@ -59,7 +59,7 @@ def interactive(report: Report, results: Results, config: dict) -> None:
             currency=config["currency"],
             k=config["top"],
             markdown=f"All {len(results.ranking):,} series stand in [ranking.csv](ranking.csv), and in "
-            "[report.html](report.html) to sort, search and filter.",
+            "`report.html` to sort, search and filter.",
         )
     )
 

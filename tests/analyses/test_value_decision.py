@@ -156,11 +156,13 @@ def test_recapture_of_nothing_leaves_gross_and_of_all_leaves_nothing(jobs, tmp_p
 
 
 def test_faster_replenishment_can_be_the_lever(jobs, tmp_path):
-    run(jobs, *SMALL, "--lever", "replenishment", "--lead-time", 1, "--out", tmp_path / "out")
+    options = ("--lever", "replenishment", "--lead-time", 1, "--recapture", "estimate")
+    run(jobs, *SMALL, *options, "--out", tmp_path / "out")
     levers = pd.read_csv(tmp_path / "out" / "levers.csv")
     assert levers["name"].iloc[0] == "orders arrive the next day"
     text = (tmp_path / "out" / "report.md").read_text()
     assert "so a series may lose" in text
+    assert "The share is the panel's own estimate, weighed with a prior" in text
     assert "Held against what came" not in text
 
 
