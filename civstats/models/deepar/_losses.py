@@ -15,7 +15,7 @@ Parameters = tuple[torch.Tensor, ...]
 _LEAST_MEAN = 1e-6
 _LEAST_ALPHA = 1e-6
 """Dispersion below which a negative binomial is a Poisson for any sales seen."""
-_LARGEST_LOG = 6.0
+_LARGEST_LOG = 4.0
 """Logarithm of the largest mean, in scales of the window: sampled days feed the days after them."""
 
 

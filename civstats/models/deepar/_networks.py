@@ -24,6 +24,8 @@ from neuralforecast import models
 from civstats.models.deepar._losses import LOSSES
 
 Batch = dict[str, torch.Tensor]
+_LARGEST_EFFECT = 2.0
+"""Bound of what known features do directly, in log units: few windows can leave them wild."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class DeepARNetwork(_Embedding, models.DeepAR):
         out = super().forward(windows_batch)
         known = windows_batch["futr_exog"][:, -self.h :]
         weights = self.direct(windows_batch["stat_exog"])
-        return out + torch.bmm(known, weights.view(len(known), known.shape[-1], -1))
+        effect = torch.bmm(known, weights.view(len(known), known.shape[-1], -1))
+        return out + _LARGEST_EFFECT * torch.tanh(effect / _LARGEST_EFFECT)
 
     def parameters_of(self, batch: Batch, steps: int) -> tuple[torch.Tensor, ...]:
         """Return the distribution of the last `steps` days, each of shape (n, steps, 1)."""
