@@ -132,7 +132,7 @@ def main(
     ] = None,
     days: Annotated[int, typer.Option(help="Days before the first cutoff.")] = 730,
     h: Annotated[int, typer.Option(help="Days ahead.")] = 28,
-    windows: Annotated[int, typer.Option(help="Windows of that length.")] = 2,
+    windows: Annotated[int, typer.Option(help="Windows of that length.")] = 3,
     seeds: Annotated[int, typer.Option(help="Synthetic: worlds of each mechanism.")] = 1,
     seed: Annotated[int, typer.Option(help="First of the seeds.")] = 0,
     steps: Annotated[int, typer.Option(help="DeepAR: most steps of training.")] = 400,

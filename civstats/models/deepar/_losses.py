@@ -27,7 +27,6 @@ def _log_link(output: torch.Tensor) -> torch.Tensor:
     return torch.exp(output - F.softplus(output - _LARGEST_LOG))
 
 
-
 class CensoredLoss(DistributionLoss):
     """A distribution whose negative log-likelihood takes bounds and shares of a day.
 
