@@ -55,6 +55,16 @@ def informed(
     return value.reshape(shape)
 
 
+def _informed_by(name: str, hint: Any, strength: Any) -> Any:
+    """Return standard normal effects laid out as by :func:`informed`, `strength` being a variable."""
+    raw = pm.Normal(f"{name}_raw", 0.0, 1.0, shape=hint.get_value().shape)
+    precision = 1.0 + strength
+    value = strength * hint / precision + raw / pt.sqrt(precision)
+    change = pt.square(raw) - pt.square(value) - pt.log(precision)
+    pm.Potential(f"{name}_change", 0.5 * change.sum())
+    return value
+
+
 def contrasts(n: int) -> np.ndarray:
     """Return an orthonormal basis of the vectors that sum to zero, shape (n, n - 1)."""
     upper = np.tril(np.ones((n, n - 1)), -1) * 0.0
@@ -72,8 +82,13 @@ def _zero_sum(name: str, sd: Any, hint: np.ndarray, strength: float) -> Any:
     return pm.Deterministic(f"{name}_effect", pt.dot(basis, found), dims=name)
 
 
-def model_arrays(layout: Layout, sales: Sales, hints: Hints) -> dict[str, np.ndarray]:
+def model_arrays(
+    layout: Layout, sales: Sales, hints: Hints, priors: Priors
+) -> dict[str, np.ndarray]:
     """Return every array that the model reads."""
+    turn, turned_hint, turned_strength = hints.known.together(
+        layout.prior_sd * priors.coefficient_scale, hints.between_sd
+    )
     obs = sales.obs
     units = obs.y[obs.kind == EXACT]
     one = np.zeros(len(layout.dates), dtype=np.int64)
@@ -89,8 +104,11 @@ def model_arrays(layout: Layout, sales: Sales, hints: Hints) -> dict[str, np.nda
         "constant": np.array(-special.gammaln(units + 1.0).sum()),
         "item_hint": hints.item,
         "item_strength": hints.item_strength,
-        "department_hint": hints.coefficients,
-        "department_strength": hints.strength,
+        "department_hint": hints.known.hint,
+        "department_strength": hints.known.strength,
+        "turn": turn,
+        "turned_hint": turned_hint,
+        "turned_strength": turned_strength,
     }
     share = np.ones(obs.n_rows) if obs.exposure is None else obs.exposure
     for part, cells in (("exact", sales.exact), ("bound", sales.bound)):
@@ -150,14 +168,20 @@ def coefficients(layout: Layout, priors: Priors, hints: Hints, data: Data) -> An
     if k == 0:
         return pt.zeros((n, 0))
     scale = layout.prior_sd * priors.coefficient_scale
-    start = hints.coefficients.mean(axis=0)
-    pooled = pm.Normal("coefficient", 0.0, scale, dims="regressor", initval=start)
+    turn, said = data["turn"], data["turned_strength"]
+    if layout.has_departments:
+        present, of = np.unique(layout.block, return_inverse=True)
+        sd = priors.coefficient_sd.variable(
+            "coefficient_sd", dims="block", initval=np.full(len(present), 0.1)
+        )
+        # What departments say together of their mean depends on how far they may be from it: with
+        # a strength that follows the spread, mean and spread are apart, and there is no funnel.
+        apart = pt.dot(pt.square(turn).T, pt.square(sd[of] / scale)) / n
+        said = said / (1.0 + said * apart)
+    turned = _informed_by("mean", data["turned_hint"], said)
+    pooled = pm.Deterministic("coefficient", scale * pt.dot(turn, turned), dims="regressor")
     if not layout.has_departments:
         return pooled[None, :]
-    present, of = np.unique(layout.block, return_inverse=True)
-    sd = priors.coefficient_sd.variable(
-        "coefficient_sd", dims="block", initval=np.full(len(present), 0.1)
-    )
     hint, strength = data["department_hint"], data["department_strength"]
     beta = informed("coefficient", pooled[None, :], sd[of][None, :], hint, strength, (n, k))
     return pm.Deterministic("department_coefficient", beta, dims=("department", "regressor"))

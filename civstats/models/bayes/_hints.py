@@ -16,11 +16,11 @@ from civstats.censoring import NegBin, Normal, Poisson, ZeroInflatedNegBin
 from civstats.demand_filter import DemandFilter
 from civstats.demand_filter.layout import BOUND, SILENT
 from civstats.models.bayes import _walk_kernels as kernels
+from civstats.models.bayes._known import Known, tell
 from civstats.models.bayes._layout import Layout, Sales
 
 _ROUNDS = 12
 _SAMPLE_ROWS = 60_000
-_SLOW_SHARE = 0.1
 _FIRST_WEEKS = 12
 _SERIES_SD, _ITEM_SD = 0.5, 1.0
 
@@ -40,8 +40,8 @@ class Hints:
         Mean over a node's days of the regressors that a level can mimic.
     slow : numpy.ndarray of int, shape (n_slow,)
         Which regressors those are.
-    strength : numpy.ndarray, shape (n_departments, n_regressors)
-        What a department's days say of its coefficients, levels known.
+    known : Known
+        What the days say of the coefficients.
     intercept : float
     department, store, item : numpy.ndarray
         Effects of departments and stores, levels of items, at the series' first weeks.
@@ -61,7 +61,7 @@ class Hints:
     info: np.ndarray
     weekly: np.ndarray
     slow: np.ndarray
-    strength: np.ndarray
+    known: Known
     intercept: float
     department: np.ndarray
     store: np.ndarray
@@ -120,14 +120,9 @@ def find_hints(
     }[family]()
     level, pseudo, info, weight = _mode(layout, sales, family_rows, offset, drift, counts)
     weekly, slow = _slow(layout, weight, info)
-    strength = np.zeros((n, k))
-    for j in range(k):
-        squares = weight * np.square(layout.matrix[:, j])
-        strength[:, j] = np.bincount(row, squares, minlength=n)
-    # A level that is not known ties coefficients to it: the slow ones are known by less.
-    strength[:, slow] *= _SLOW_SHARE
+    known = tell(layout, sales, family_rows, offset, beta, level, info, drift)
     return Hints(
-        beta, between, dispersion, zero, noise, drift, level, pseudo, info, weekly, slow, strength,
+        beta, between, dispersion, zero, noise, drift, level, pseudo, info, weekly, slow, known,
         *_first_weeks(layout, level, info),
     )  # fmt: skip
 

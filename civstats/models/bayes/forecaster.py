@@ -118,7 +118,7 @@ class BayesDemand(Forecaster):
         harmonics: int = 2,
         covariates: bool = True,
         priors: Priors | Mapping[str, Any] | None = None,
-        draws: int = 1000,
+        draws: int = 1500,
         tune: int = 500,
         chains: int = 2,
         target_accept: float = 0.8,
@@ -200,7 +200,7 @@ class BayesDemand(Forecaster):
             self.n_jobs,
         )  # fmt: skip
         self._scale = sales.scale
-        arrays = _components.model_arrays(self._layout, sales, hints)
+        arrays = _components.model_arrays(self._layout, sales, hints, self.priors)
         structure = (
             self._layout.names, self._layout.starts.tolist(), self._layout.by_date.tolist(),
             hints.slow.tolist(), str(self.priors), self.parametrisation,
