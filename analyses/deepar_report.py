@@ -227,14 +227,18 @@ def _figure(report: Report, found: list[World]) -> None:
     table = pd.concat(frames, ignore_index=True)
     ours = table[(table["kind"] == NEURAL) & (table["metric"] == "bias")]
     spread = [format_number(float(f(ours["value"])), "percent") for f in (min, max)]
+    explained = "Line: no bias; shaded: near enough, less than 5 %."
+    if marks["coverage"]:
+        explained = (
+            "Lines: no bias, and what the true distribution's interval covers; shaded: near enough, "
+            "a bias of less than 5 %, a gap of less than 3 points."
+        )
     report.figure(
         ablation(
             table,
             {"bias": "bias against demand, %", "crps": "CRPS, units", "coverage": "coverage, %"},
             f"By treatment, DeepAR's bias against true demand runs from {spread[0]} to {spread[1]}",
-            "Against true demand, 95 % intervals over series and weeks. Lines: no bias, and what the "
-            "true distribution's interval covers; shaded: what is near enough, a bias of less than 5 %, a gap of "
-            "less than 3 points.",
+            "Against true demand, 95 % intervals over series and weeks. " + explained,
             marks=marks,
         ),
         "ablation",

@@ -228,7 +228,7 @@ def ablation(
     top = heading_height(title, subtitle)
     rows = {w: table[table["world"] == w].drop_duplicates("label") for w in worlds}
     tall = {w: _ROW * len(r) for w, r in rows.items()}
-    figure = canvas(top + sum(tall.values()) + _SPACE * len(worlds) + 0.35)
+    figure = canvas(top + sum(tall.values()) + _SPACE * len(worlds) + 0.52)
     heading(figure, title, subtitle)
     gap = 0.28
     wide = (WIDTH - _LEFT - MARGIN - 0.12 - gap * (len(panels) - 1)) / len(panels)
@@ -242,7 +242,7 @@ def ablation(
         pad = 0.05 * (high - low) + 1e-9
         y = top
         for world in worlds:
-            y += _SPACE + (0.05 if world == worlds[0] else 0.0)
+            y += _SPACE + (0.22 if world == worlds[0] else 0.0)
             ax = axes(figure, _LEFT + k * (wide + gap), y, wide, tall[world])
             names = list(rows[world]["label"])
             mine = part[part["world"] == world].set_index("label").reindex(names)
@@ -255,7 +255,8 @@ def ablation(
             if world != worlds[-1]:
                 ax.set_xticklabels([])
             if world == worlds[0]:
-                ax.set_title(words, loc="left", size=9.5, weight="bold")
+                # Above the line on which the first world's name stands.
+                ax.set_title(words, loc="left", size=9.5, weight="bold", pad=19)
             tidy(ax, grid="x")
             if k == 0:
                 figure.text(
