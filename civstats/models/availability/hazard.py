@@ -19,6 +19,7 @@ from civstats.schema import (
 )
 
 _MEMORY, _FIXED_SD = 0.03, 2.5
+_START_SD, _EM_ROUNDS = 0.7, 25
 
 
 class StockoutLogit:
@@ -26,30 +27,42 @@ class StockoutLogit:
 
     Penalised logit: the last two days' flags, the share of the last 28 days out, last week's sales
     against the series' level, weekday, promotion and, where the caller has one, the day's expected
-    demand against that level; a normal prior on every coefficient and an effect per series, shrunk
-    to the others (a Laplace approximation of the posterior; the series' prior is given, not
-    estimated). It says how likely each day is, one day ahead; paths over many days, in which
+    demand against that level; a normal prior on every coefficient; an effect per department, shrunk
+    to none, and one per series, shrunk to its department's (a Laplace approximation of the
+    posterior). It says how likely each day is, one day ahead; paths over many days, in which
     flags and stock feed on each other, are what `Availability` and `Shelf` draw.
 
     Parameters
     ----------
-    series_sd : float
-        Prior standard deviation of the series' effects, on the log odds.
+    series_sd, group_sd : float, optional
+        Standard deviation of the series' and the departments' effects, on the log odds; estimated
+        (EM on the Laplace approximation, as penalised quasi-likelihood does; Breslow and Clayton,
+        1993) if None.
+    group : str, optional
+        Column of the departments; without it, or with None, series are shrunk to the panel.
 
     Attributes
     ----------
     coefficients_ : pandas.Series
-        Posterior means of all but the series' effects.
+        Posterior means of all but the series' effects; ``dept_id=...`` are the departments'.
+    series_sd_, group_sd_ : float
     cutoff_ : pandas.Timestamp
     """
 
     coefficients_: pd.Series
     cutoff_: pd.Timestamp
 
-    def __init__(self, *, series_sd: float = 0.7) -> None:
-        if not (np.isfinite(series_sd) and series_sd > 0):
-            raise CivstatsError(f"series_sd must be positive, but got {series_sd!r}")
-        self.series_sd = float(series_sd)
+    def __init__(
+        self,
+        *,
+        series_sd: float | None = None,
+        group_sd: float | None = None,
+        group: str | None = "dept_id",
+    ) -> None:
+        for name, value in (("series_sd", series_sd), ("group_sd", group_sd)):
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise CivstatsError(f"{name} must be positive, but got {value!r}")
+        self.series_sd, self.group_sd, self.group = series_sd, group_sd, group
 
     def fit(self, panel: pd.DataFrame, expected: np.ndarray | None = None) -> StockoutLogit:
         """Learn from the flags of a validated panel.
@@ -61,33 +74,50 @@ class StockoutLogit:
             Expected demand of each day from the days before it (a forecast, never the truth).
         """
         x, y, usable, names = _design(panel, expected)
-        codes = series_index(panel).codes()[usable]
-        x, y = x[usable], y[usable].astype(float)
-        n = int(series_index(panel).codes().max()) + 1
-        p = x.shape[1]
-        penalty = np.full(p, _FIXED_SD**-2)
-        ridge = self.series_sd**-2
-        b, u = np.zeros(p), np.zeros(n)
-        for _ in range(60):
-            chance = 1 / (1 + np.exp(-(x @ b + u[codes])))
-            w, rest = chance * (1 - chance), y - chance
-            g_b, g_u = x.T @ rest - penalty * b, np.bincount(codes, rest, n) - ridge * u
-            d = np.bincount(codes, w, n) + ridge
-            c = np.stack([np.bincount(codes, w * x[:, j], n) for j in range(p)])
-            # The series' block is diagonal: eliminate it (Schur complement).
-            schur = (x.T * w) @ x + np.diag(penalty) - (c / d) @ c.T
-            step_b = np.linalg.solve(schur, g_b - c @ (g_u / d))
-            step_u = (g_u - c.T @ step_b) / d
-            size = min(1.0, 2.0 / max(np.abs(step_b).max(), np.abs(step_u).max(), 1e-12))
-            b, u = b + size * step_b, u + size * step_u
-            if max(np.abs(step_b).max(), np.abs(step_u).max()) < 1e-8:
+        self._groups = self._group_names(panel)
+        x = np.column_stack([x, self._group_columns(panel)])[usable]
+        codes = series_index(panel).codes()
+        n, codes, y = int(codes.max()) + 1, codes[usable], y[usable].astype(float)
+        of_group = np.arange(x.shape[1]) >= len(names)
+        sds = [self.series_sd or _START_SD, self.group_sd or _START_SD]
+        b, u = np.zeros(x.shape[1]), np.zeros(n)
+        free = self.series_sd is None, self.group_sd is None and bool(of_group.any())
+        for _ in range(_EM_ROUNDS if any(free) else 1):
+            penalty = np.where(of_group, sds[1] ** -2, _FIXED_SD**-2)
+            b, u, c, d, covariance = _mode(x, y, codes, penalty, sds[0] ** -2, b, u)
+            # Second moments of the effects: posterior mean squared plus posterior variance.
+            own = 1 / d + np.einsum("ji,jk,ki->i", c / d, covariance, c / d)
+            spread = np.diag(covariance)[of_group]
+            moved = [np.sqrt((u**2 + own).mean()), sds[1]]
+            if free[1]:
+                # A weak prior keeps a handful of departments from being all alike.
+                moved[1] = np.sqrt(
+                    ((b[of_group] ** 2 + spread).sum() + _START_SD**2) / (of_group.sum() + 1)
+                )
+            now = [max(m, 1e-3) if f else s for m, s, f in zip(moved, sds, free, strict=True)]
+            change = max(abs(m - s) for m, s in zip(now, sds, strict=True))
+            sds = now
+            if change < 1e-3:
                 break
-        self._b, self._u, self._c, self._d = b, u, c, d
-        self._covariance = np.linalg.inv(schur)
+        self.series_sd_, self.group_sd_ = (float(s) for s in sds)
+        self._b, self._u, self._c, self._d, self._covariance = b, u, c, d, covariance
         self._ids, self._names = pd.Index(series_index(panel).ids, dtype=object), names
-        self.coefficients_ = pd.Series(b, index=names)
+        labels = [f"{self.group}={g}" for g in self._groups]
+        self.coefficients_ = pd.Series(b, index=[*names, *labels])
         self.cutoff_ = pd.Timestamp(panel[DS].max())
         return self
+
+    def _group_names(self, panel: pd.DataFrame) -> list[str]:
+        if self.group is None or self.group not in panel.columns:
+            return []
+        return sorted(panel[self.group].dropna().astype(str).unique())
+
+    def _group_columns(self, panel: pd.DataFrame) -> np.ndarray:
+        """Return a column of zeros and ones per department, shape (n_rows, n_groups)."""
+        if not self._groups or self.group not in panel.columns:
+            return np.zeros((len(panel), len(self._groups)))
+        at = pd.Index(self._groups).get_indexer(panel[self.group].astype(str))
+        return (at[:, None] == np.arange(len(self._groups))).astype(float)
 
     def predict(self, panel: pd.DataFrame, expected: np.ndarray | None = None) -> pd.DataFrame:
         """Return each day's chance from the days before it.
@@ -113,6 +143,8 @@ class StockoutLogit:
                 f"fitted on {', '.join(self._names)} but asked with {', '.join(names)}: pass the same "
                 "covariates"
             )
+        own = self._group_columns(panel)
+        x = np.column_stack([x, own])
         ids = panel[ID].astype(object).to_numpy()
         at = self._ids.get_indexer(pd.Index(ids))
         known = at >= 0
@@ -121,7 +153,9 @@ class StockoutLogit:
         # Variance of x'b + u_i: cov(b) = S^-1, u_i given b has slope -c_i / d_i and variance 1 / d_i.
         slope = x - np.where(known[:, None], (self._c / self._d).T[k], 0.0)
         variance = np.einsum("ij,jk,ik->i", slope, self._covariance, slope)
-        variance += np.where(known, 1 / self._d[k], self.series_sd**2)
+        variance += np.where(known, 1 / self._d[k], self.series_sd_**2)
+        if self._groups:
+            variance += np.where(known | own.any(axis=1), 0.0, self.group_sd_**2)
         reach = 1.2816 * np.sqrt(variance)
         # Mean of the chance over a normal log odds (MacKay, 1992).
         centre = eta / np.sqrt(1 + np.pi * variance / 8)
@@ -130,6 +164,34 @@ class StockoutLogit:
             {ID: panel[ID].to_numpy(), DS: panel[DS].to_numpy()}
             | dict(zip(("probability", "lo", "hi"), chances, strict=True))
         )
+
+
+def _mode(
+    x: np.ndarray,
+    y: np.ndarray,
+    codes: np.ndarray,
+    penalty: np.ndarray,
+    ridge: float,
+    b: np.ndarray,
+    u: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """Return the posterior mode of coefficients and series' effects, and its curvature in parts."""
+    n, p = len(u), x.shape[1]
+    for _ in range(60):
+        chance = 1 / (1 + np.exp(-(x @ b + u[codes])))
+        w, rest = chance * (1 - chance), y - chance
+        g_b, g_u = x.T @ rest - penalty * b, np.bincount(codes, rest, n) - ridge * u
+        d = np.bincount(codes, w, n) + ridge
+        c = np.stack([np.bincount(codes, w * x[:, j], n) for j in range(p)])
+        # The series' block is diagonal: eliminate it (Schur complement).
+        schur = (x.T * w) @ x + np.diag(penalty) - (c / d) @ c.T
+        step_b = np.linalg.solve(schur, g_b - c @ (g_u / d))
+        step_u = (g_u - c.T @ step_b) / d
+        size = min(1.0, 2.0 / max(np.abs(step_b).max(), np.abs(step_u).max(), 1e-12))
+        b, u = b + size * step_b, u + size * step_u
+        if max(np.abs(step_b).max(), np.abs(step_u).max()) < 1e-8:
+            break
+    return b, u, c, d, np.linalg.inv(schur)
 
 
 def _design(
