@@ -116,7 +116,7 @@ class StockoutLogit:
         """Return a column of zeros and ones per department, shape (n_rows, n_groups)."""
         if not self._groups or self.group not in panel.columns:
             return np.zeros((len(panel), len(self._groups)))
-        at = pd.Index(self._groups).get_indexer(panel[self.group].astype(str))
+        at = pd.Index(self._groups).get_indexer(pd.Index(panel[self.group].astype(str)))
         return (at[:, None] == np.arange(len(self._groups))).astype(float)
 
     def predict(self, panel: pd.DataFrame, expected: np.ndarray | None = None) -> pd.DataFrame:
