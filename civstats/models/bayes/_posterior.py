@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from civstats.censoring import Family, NegBin, Normal, Poisson, ZeroInflatedNegBin
+from civstats.demand_filter.layout import BOUND, SILENT
 from civstats.models.bayes._layout import Layout
 from civstats.models.bayes.priors import Priors
+from civstats.schema import Y
 
 
 class Draws:
@@ -102,3 +105,22 @@ def prior_densities(posterior: Any, priors: Priors, layout: Layout) -> dict[str,
         density = stats.norm(0, layout.prior_sd * priors.coefficient_scale).logpdf(value)
         out["coefficient"] = density.sum(axis=-1)
     return out
+
+
+def pointwise(
+    draws: Draws,
+    days: pd.DataFrame,
+    seen: pd.DataFrame,
+    which: np.ndarray | None,
+    rows: np.ndarray | None,
+) -> np.ndarray:
+    """Return log-likelihoods of fitted days, shape (n_draws, n_rows); 0 where a day says nothing.
+
+    `days` holds sales, `seen` what each row says (``kind, exposure``) under the model's treatment.
+    """
+    eta, family = draws.predictor(which, rows)
+    at = np.arange(len(days)) if rows is None else np.asarray(rows)
+    kind, share = (seen[c].to_numpy()[at] for c in ("kind", "exposure"))
+    y = np.where(kind == SILENT, 0.0, days[Y].to_numpy(dtype=float)[at])
+    found = family.loglik(y, eta, kind == BOUND, np.where(kind == SILENT, 1.0, share))
+    return np.where(kind == SILENT, 0.0, found)

@@ -18,11 +18,21 @@ from civstats.schema import (
     LOST,
     RECOVERED,
     STOCKOUT,
+    CivstatsError,
     Y,
     level_columns,
 )
 
 _BLOCK = 4_000_000
+
+
+def require_same(panel: pd.DataFrame, days: pd.DataFrame) -> None:
+    """Refuse another panel than the fitted one, whose rows are `days`."""
+    if len(panel) != len(days) or (panel[Y].to_numpy() != days[Y].to_numpy()).any():
+        raise CivstatsError(
+            f"recover was given {len(panel)} row(s) that are not the {len(days)} fitted ones: fit on "
+            "this panel, its days then inform each other"
+        )
 
 
 def recover_days(

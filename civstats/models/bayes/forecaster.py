@@ -10,30 +10,23 @@ import numpy as np
 import pandas as pd
 
 from civstats.demand_filter.covariates import OffsetDesign
-from civstats.demand_filter.layout import BOUND, SILENT, observations
+from civstats.demand_filter.layout import observations
 from civstats.models.base import Forecaster, register
 from civstats.models.bayes import _storage
 from civstats.models.bayes._ahead import forecast
+from civstats.models.bayes._arguments import check_arguments, note_days
 from civstats.models.bayes._hints import find_hints
 from civstats.models.bayes._layout import lay_out, mean_day, read_sales
-from civstats.models.bayes._posterior import Draws, prior_densities
+from civstats.models.bayes._posterior import Draws, pointwise, prior_densities
 from civstats.models.bayes._prior import draw_prior, replicate
-from civstats.models.bayes._recover import recover_days
+from civstats.models.bayes._recover import recover_days, require_same
 from civstats.models.bayes.priors import Priors
 from civstats.models.bayes.problems import Problem, find_problems, refuse_fractions
 from civstats.schema import (
-    DS,
-    ID,
-    STATIC,
-    STOCKOUT,
     TREATMENTS,
-    CivstatsError,
     Forecast,
     ForecastError,
-    Y,
     check_level,
-    series_index,
-    stockout_days,
 )
 
 if TYPE_CHECKING:
@@ -41,9 +34,6 @@ if TYPE_CHECKING:
 
     from civstats.censoring import Family
     from civstats.demand_filter._recovery_result import Recovery
-
-FAMILIES = ("poisson", "negbin", "zero_inflated_negbin", "normal")
-PARAMETRISATIONS = ("whitened", "centred", "noncentred")
 
 
 @register
@@ -129,30 +119,10 @@ class BayesDemand(Forecaster):
         n_jobs: int | None = None,
     ) -> None:
         super().__init__(treatment=treatment)
-        for label, value, choices in (
-            ("family", family, FAMILIES),
-            ("drift", drift, ("week", None)),
-            ("sampler", sampler, ("nutpie", "numpyro", "pymc")),
-            ("parametrisation", parametrisation, PARAMETRISATIONS),
-        ):
-            if value not in choices:
-                raise CivstatsError(
-                    f"{label} must be one of {', '.join(map(str, choices))}, but got {value!r}"
-                )
-        for label, number, least in (
-            ("draws", draws, 4), ("tune", tune, 10), ("chains", chains, 1), ("harmonics", harmonics, 0),
-        ):  # fmt: skip
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise CivstatsError(
-                    f"{label} must be a whole number >= {least}, but got {number!r}"
-                )
-        if not 0 < target_accept < 1:
-            raise CivstatsError(f"target_accept must lie in (0, 1), but got {target_accept!r}")
-        if sampler == "numpyro":
-            raise CivstatsError(
-                "sampler 'numpyro' needs the likelihood in JAX, which this version does not have: "
-                "use 'nutpie' or 'pymc'"
-            )
+        check_arguments(
+            family=family, drift=drift, sampler=sampler, parametrisation=parametrisation, draws=draws,
+            tune=tune, chains=chains, harmonics=harmonics, target_accept=target_accept,
+        )  # fmt: skip
         if isinstance(priors, Priors):
             self.priors = priors
         else:
@@ -183,15 +153,16 @@ class BayesDemand(Forecaster):
         self._build(self._admit(panel))
         return self
 
+    def _learn_design(self, panel: pd.DataFrame) -> OffsetDesign | None:
+        return OffsetDesign.learn(panel, harmonics=self.harmonics) if self.covariates else None
+
     def _build(self, panel: pd.DataFrame) -> None:
         from civstats.models.bayes import _components, _samplers
 
         _samplers.require(self.sampler)
         obs = observations(panel, self.treatment)
         refuse_fractions(obs, self.family)
-        self.design_ = (
-            OffsetDesign.learn(panel, harmonics=self.harmonics) if self.covariates else None
-        )
+        self.design_ = self._learn_design(panel)
         self._layout = lay_out(panel, self.design_, self.drift)
         self.problems_ = find_problems(obs, self._layout, self.chains)
         sales = read_sales(panel, self._layout, self.treatment, self.family)
@@ -213,26 +184,7 @@ class BayesDemand(Forecaster):
                 self._layout, self.priors, hints, arrays, self.family, self.parametrisation
             )
             self._compiled, self._structure = None, structure
-        self._note_days(panel)
-
-    def _note_days(self, panel: pd.DataFrame) -> None:
-        """Keep of the panel what recovery and replication need."""
-        says = observations(panel, "ignore" if self.treatment == "ignore" else "censor")
-        out = stockout_days(panel) & (self.treatment != "ignore")
-        self._days = pd.DataFrame({
-            ID: panel[ID].array, DS: panel[DS].array, Y: panel[Y].to_numpy(), STOCKOUT: out,
-            "kind": says.kind,
-            "exposure": np.ones(len(panel)) if says.exposure is None else says.exposure,
-        })  # fmt: skip
-        index = series_index(panel)
-        columns = [c for c in STATIC if c in panel.columns]
-        self._statics = panel[columns].iloc[index.starts].astype(object)
-        self._statics.index = pd.Index(index.ids.astype(object))
-        seen = observations(panel, self.treatment)
-        self._seen = pd.DataFrame({
-            "kind": seen.kind,
-            "exposure": np.ones(len(panel)) if seen.exposure is None else seen.exposure,
-        })  # fmt: skip
+        self._days, self._statics, self._seen = note_days(panel, self.treatment)
 
     def sample(self) -> BayesDemand:
         """Draw from the posterior of the model that :meth:`build` made."""
@@ -281,12 +233,7 @@ class BayesDemand(Forecaster):
         self, draws: np.ndarray | None = None, rows: np.ndarray | None = None
     ) -> np.ndarray:
         """Return log-likelihoods of days, shape (n_draws, n_rows); 0 where a day says nothing."""
-        eta, family = self.predictor(draws, rows)
-        at = np.arange(len(self._days)) if rows is None else np.asarray(rows)
-        kind, share = (self._seen[c].to_numpy()[at] for c in ("kind", "exposure"))
-        y = np.where(kind == SILENT, 0.0, self._days[Y].to_numpy(dtype=float)[at])
-        found = family.loglik(y, eta, kind == BOUND, np.where(kind == SILENT, 1.0, share))
-        return np.where(kind == SILENT, 0.0, found)
+        return pointwise(self._drawn(), self._days, self._seen, draws, rows)
 
     def replicate(self, n: int, seed: int) -> np.ndarray:
         """Draw whole-day demand of the fitted rows, shape (n, n_rows), draws spread evenly."""
@@ -303,8 +250,7 @@ class BayesDemand(Forecaster):
             Dim ``sample``; parameters by their names in the posterior, and ``demand`` (sample, row),
             in units of sales. Sales themselves are not read, but for the scale of the normal family.
         """
-        design = OffsetDesign.learn(panel, harmonics=self.harmonics) if self.covariates else None
-        layout = lay_out(panel, design, self.drift)
+        layout = lay_out(panel, self._learn_design(panel), self.drift)
         scale = np.ones(len(layout.names["series"]))
         if self.family == "normal":
             scale = mean_day(observations(panel, self.treatment))
@@ -360,15 +306,7 @@ class BayesDemand(Forecaster):
         """
         drawn = self._drawn()
         if panel is not None:
-            same = (
-                len(panel) == len(self._days)
-                and (panel[Y].to_numpy() == self._days[Y].to_numpy()).all()
-            )
-            if not same:
-                raise CivstatsError(
-                    f"recover was given {len(panel)} row(s) that are not the {len(self._days)} "
-                    "fitted ones: fit on this panel, its days then inform each other"
-                )
+            require_same(panel, self._days)
         return recover_days(
             drawn, self._days, self._statics, self, list(check_level(levels)), n_draws, seed
         )
