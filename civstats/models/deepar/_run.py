@@ -14,6 +14,8 @@ import torch
 from civstats._io import atomic
 from civstats.schema import DataError
 
+_FORMAT = 2
+"""Raised whenever networks change: states of other networks are not gone on from."""
 _WARM_UP = 0.05
 _LAST_RATE = 0.02
 """Share of the learning rate that is left at the last step."""
@@ -123,6 +125,7 @@ class Run:
 
 def checkpoint_file(folder: str | Path, *says: Any) -> Path:
     """Return the file of a training run: another panel or other settings have another."""
-    text = json.dumps([asdict(s) if isinstance(s, Schedule) else s for s in says], default=str)
+    told = [asdict(s) if isinstance(s, Schedule) else s for s in says]
+    text = json.dumps([_FORMAT, *told], default=str)
     name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     return Path(folder) / f"training-{name}.pt"

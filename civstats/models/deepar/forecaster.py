@@ -29,7 +29,9 @@ class DeepAR(NeuralForecaster):
 
     One LSTM serves all series. Each step reads yesterday's demand and lags of it, relative to the
     series' recent in-stock mean, whether yesterday was filled in, the day's known features and the
-    series' attributes, and gives the distribution of the day.
+    series' attributes, and gives the distribution of the day. The mean is an exponential, so that
+    effects multiply, and known features also act on it directly, with coefficients that depend on
+    the attributes (the wide part of Cheng et al. 2016).
 
     - ``ignore`` takes sales for demand, in the loss and in what the network is fed.
     - ``mask``: a stockout day (out for a part of it, too) enters no loss and no scale; where the
