@@ -145,6 +145,25 @@ def test_a_lever_from_the_cutoff_on_is_the_simulators_change_of_policy(keep_leve
     assert lever.describe().endswith("before") == keep_level
 
 
+def test_a_shelf_that_never_runs_empty_is_worth_nothing_to_any_lever():
+    world = negbin_world(12, 120, mean=2)
+    run = run_policy(world, InventoryPolicy(safety_factor=12.0), seed=3)
+    panel = validate_panel(world.assign(y=run.sales, stock=run.stock, price=2.0))
+    cutoff = panel["ds"].max() - pd.Timedelta(days=H)
+    window = panel[panel["ds"] > cutoff]
+    values = window["demand"].to_numpy().reshape(12, 1, H)
+    at = {"unique_id": panel["unique_id"].cat.categories.to_numpy(object)}
+    at |= {"sample": np.arange(20), "ds": np.sort(window["ds"].unique())}
+    demand = xr.DataArray(np.repeat(values, 20, 1), at, DIMS)
+    shelf = Shelf().fit(panel[panel["ds"] <= cutoff])
+    base = shelf.paths(demand)
+    assert not base["out"].any()
+    for keep in (False, True):
+        fast = shelf.paths(demand, lever=Replenishment(1, 1, keep_level=keep))
+        assert (gain_between(demand, base, fast, price=window)["units"] == 0).all()
+    assert (gain_paths(demand, base, price=window, lever=averted(1.0))["units"] == 0).all()
+
+
 def test_averting_days_of_a_shelf_takes_its_demand_as_it_is():
     panel, _, cutoff = shop()
     demand, window = future_demand(panel, cutoff)

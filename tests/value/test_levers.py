@@ -80,6 +80,15 @@ def test_no_stockouts_no_value_and_all_of_them_all_that_is_lost(lever):
     np.testing.assert_allclose(gains["units"].mean("sample"), gains["lost_mean"], rtol=1e-4)
 
 
+def test_a_gain_over_28_days_is_178_at_its_95th_percentile_not_364():
+    rng = np.random.default_rng(3)
+    demand = demand_of(rng.poisson(rng.gamma(2, 2.5, (1, 40_000, 28))))
+    gains = gain(demand, world_of(demand, np.ones(demand.shape, bool)), gone())
+    assert np.quantile(demand[0], 0.95, axis=0).sum() == 364
+    assert np.quantile(gains["units"][0], 0.95) == pytest.approx(178, abs=1.5)
+    assert np.quantile(gains["value"][0], 0.95) == pytest.approx(178, abs=1.5)
+
+
 def test_levers_in_turn_do_what_a_day_by_day_walk_does():
     rng = np.random.default_rng(0)
     uniform, out = rng.random((1, 1, 4000)), rng.random((1, 1, 4000)) < 0.5

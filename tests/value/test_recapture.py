@@ -35,6 +35,8 @@ def test_shares_that_were_set_are_found_where_outages_come_at_random(substitute,
 def test_it_is_a_lower_bound_of_substitution_where_demand_empties_shelves():
     found = estimate_recapture(*world("inventory", 0.5, 0.1))
     assert 0.05 < found.substitute < 0.5
+    assert 0.1 < found.later < 0.3
+    assert found.substitute + found.later < 0.6
 
 
 def test_prior_and_estimate_weigh_by_their_precision():
