@@ -220,6 +220,8 @@ def ablation(
     CivstatsError
         If columns are missing or there is nothing to draw.
     """
+    from matplotlib.ticker import MaxNLocator
+
     wanted = ("world", "label", "kind", "metric", "value", "lo", "hi")
     missing = [c for c in wanted if c not in table.columns]
     if missing or table.empty:
@@ -251,6 +253,7 @@ def ablation(
             ax.set_ylim(len(names) - 0.5, -0.5)
             ax.set_yticks(range(len(names)), [label(n) for n in names] if k == 0 else [])
             write = share_tick if "%" in words else tick
+            ax.xaxis.set_major_locator(MaxNLocator(4))
             ax.xaxis.set_major_formatter(_formatter(write))
             if world != worlds[-1]:
                 ax.set_xticklabels([])
