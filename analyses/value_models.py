@@ -16,7 +16,7 @@ FAMILIES = ("SeasonalNaive", "CES", "LightGBM", "LocalLevel", "DeepAR", "BayesDe
 """One or two of each kind: what runs on the embedded panel where nothing is asked for."""
 SHORT: dict[str, dict[str, Any]] = {
     "DeepAR": {"hidden_size": 32, "batch_size": 64, "max_steps": 400, "trajectories": 500},
-    "BayesDemand": {"harmonics": 0, "draws": 1800, "tune": 500, "last_days": 112},
+    "BayesDemand": {"harmonics": 0, "draws": 2600, "tune": 500, "last_days": 112},
 }
 """Sizes with which the slow families take minutes, not hours, on the embedded panel."""
 ONLY = {"BayesDemand": ("censor",)}
