@@ -29,6 +29,8 @@ class Estimate:
         Derivatives of each series' log-likelihood at the estimate.
     curvatures : numpy.ndarray, shape (n_series, n_names)
         Second derivatives of the same, the diagonal.
+    information : numpy.ndarray, shape (n_names,)
+        Observed, the diagonal: less the curvatures' sum. Stored where the series' own are not.
     at_boundary : tuple of bool
         Where the likelihood still rises at the end of the range: the estimate is that end.
     loglik : float
@@ -41,6 +43,7 @@ class Estimate:
     covariance: np.ndarray
     scores: np.ndarray
     curvatures: np.ndarray
+    information: np.ndarray
     at_boundary: tuple[bool, ...]
     loglik: float
     profiles: dict[str, Profile] = field(default_factory=dict)

@@ -55,9 +55,8 @@ def draw_moves(
 
 
 def _variance(group: Estimate) -> np.ndarray:
-    information = -group.curvatures.sum(axis=0)
     with np.errstate(divide="ignore"):
-        model = np.where(information > 0, 1 / information, np.inf)
+        model = np.where(group.information > 0, 1 / group.information, np.inf)
     return np.maximum(np.diag(group.covariance), model)
 
 

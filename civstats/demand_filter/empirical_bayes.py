@@ -105,6 +105,7 @@ def describe(
         covariance,
         scores,
         curvatures,
+        -np.diag(hessian),
         tuple(bool(x) for x in at_end),
         float(here.sum()),
         profiles,

@@ -37,7 +37,7 @@ from civstats.schema import (
     series_index,
 )
 
-_FORMAT = 1
+_FORMAT = 2
 _ARGUMENTS = (
     "treatment", "family", "hidden", "trust_unflagged", "flags_apart", "damped", "group", "offsets",
     "harmonics", "individual", "sample_rows", "rounds", "seed",
