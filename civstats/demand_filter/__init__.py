@@ -2,7 +2,7 @@
 
 Demand of a day is D_t ~ F(level l_t + offset x_t): counts with mean ``exp(l_t + x_t)``, a normal
 with that location, or a log-normal. The level is a random walk with daily variance
-``level_sd ** 2`` (or an AR(1) around a mean), put on an equally spaced grid as a birth-death chain,
+``level_sd ** 2`` that leaves expected demand where it is (or an AR(1) around a mean), put on an equally spaced grid as a birth-death chain,
 several substeps a day where the variance asks for it. A day is exact (D = y), a bound (D >= y,
 ties included), or silent: time advances and nothing is learned. With hidden availability every day
 is in or out of stock, sales are 0 when out, and days known to be in or out are pinned.

@@ -14,7 +14,7 @@ from civstats.demand_filter._jit import jit
 
 # Columns of the parameter matrix; the names and their order are parameters.COLUMNS.
 SPREAD, LEVEL_VAR, DAMPING, LEVEL_MEAN, ZERO_PROB = 0, 1, 2, 3, 4
-OUT_RATE, BACK_RATE, PRIOR_MEAN, PRIOR_SD = 5, 6, 7, 8
+OUT_RATE, BACK_RATE, PRIOR_MEAN, PRIOR_SD, LEVEL_DRIFT = 5, 6, 7, 8, 9
 PULL_VAR = 0.5  # most variance, in d^2, that the pull of a damped level carries itself
 
 
@@ -38,6 +38,7 @@ def fill_moves(
     level_var: float,
     damping: float,
     level_mean: float,
+    drift: float,
     spacing: float,
     m: int,
 ) -> None:
@@ -64,11 +65,15 @@ def fill_moves(
             moves[3, g + 1] = 0.5 * (either + part)
             moves[4, g + 1] = 0.5 * (either - part)
             moves[5, g + 1] = 1.0 - either
-    chance = 0.5 * variance / m if m > 0 else 0.0
+    up, down = 0.0, 0.0
+    if m > 0:
+        mean = drift / (spacing * m)
+        either = variance / m + mean * mean
+        up, down = 0.5 * (either + mean), 0.5 * (either - mean)
     for g in range(size):
         # Reflecting ends: what would leave stays.
-        moves[0, g + 1] = chance if g + 1 < size else 0.0
-        moves[1, g + 1] = chance if g > 0 else 0.0
+        moves[0, g + 1] = up if g + 1 < size else 0.0
+        moves[1, g + 1] = down if g > 0 else 0.0
         moves[2, g + 1] = 1.0 - moves[0, g + 1] - moves[1, g + 1]
 
 

@@ -265,9 +265,9 @@ def prepare(
         levels[g] = anchor + spacing * (first + g)
         rates[g] = math.exp(min(levels[g], 690.0)) if family != observe.NORMAL else levels[g]
     variance, damping = parameters[chain.LEVEL_VAR], parameters[chain.DAMPING]
-    centre = parameters[chain.LEVEL_MEAN]
+    centre, drift = parameters[chain.LEVEL_MEAN], parameters[chain.LEVEL_DRIFT]
     m = chain.substeps(variance, damping, spacing)
-    chain.fill_moves(moves, target, levels, variance, damping, centre, spacing, m)
+    chain.fill_moves(moves, target, levels, variance, damping, centre, drift, spacing, m)
     if family <= observe.ZERO_INFLATED:
         rows.fill_constants(table, parameters[chain.SPREAD])
     return m

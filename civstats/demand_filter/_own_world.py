@@ -153,7 +153,7 @@ def _levels(
     level[:, 0] = params.prior_mean + params.prior_sd * rng.normal(size=n_series)
     for t in range(1, n_days):
         pulled = mean + params.damping * (level[:, t - 1] - mean)
-        level[:, t] = pulled + params.level_sd * rng.normal(size=n_series)
+        level[:, t] = pulled + params.drift + params.level_sd * rng.normal(size=n_series)
     return level
 
 

@@ -133,6 +133,11 @@ def build_grid(
     d = np.where((damping < 1) & (level_sd > 0), np.minimum(d, np.sqrt(2) * level_sd), d)
     if params.log_link:
         d = np.minimum(d, WIDEST)
+    # A wider cell could not hold the drift: a move against it would have less than no chance.
+    drift = np.abs(columns["level_drift"])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        widest = np.where(drift > 0, np.square(level_sd) / drift, np.inf)
+    d = np.minimum(d, widest)
     d = 2.0 ** (np.floor(4 * np.log2(d)) / 4)
     walk = level_sd * np.sqrt(obs.lengths)
     quiet = np.minimum(

@@ -31,8 +31,8 @@ REGRESSION, LIGHTGBM = "regression", "lightgbm"
 class DemandFilter:
     """The drifting demand level of every series, its hyperparameters and offsets estimated.
 
-    Demand of a day is F(mean exp(l + x)), the level l a random walk, the offset x a regression on
-    day of week, season, events and price. Everything shared is estimated by maximum marginal
+    Demand of a day is F(mean exp(l + x)), the level l a random walk under which expected demand is a
+    martingale, the offset x a regression on day of week, season, events and price. Everything shared is estimated by maximum marginal
     likelihood on a sample of series: offsets and hyperparameters in turn until the likelihood stops
     rising, then each group's own, shrunk towards the whole.
 

@@ -38,11 +38,24 @@ class FilterParameters:
         Normal prior of the level on the first day, before its observation.
     level_mean : float or array_like, optional
         Where a damped level returns to; `prior_mean` if None.
+    level_drift : float or array_like, optional
+        Mean of one day's step of a random walk. None: ``-level_sd**2 / 2`` where the level is in
+        log units, so that expected demand, whose log is the level, is a martingale: what is
+        expected of any later day is what is expected today. With 0 it would grow by half the
+        variance a day, without end. 0 for the ``normal`` family, and for damped levels, whose
+        expected demand settles by itself.
 
     Raises
     ------
     CivstatsError
-        For an unknown family, a value outside its range, or arrays of different lengths.
+        For an unknown family, a value outside its range, a damped level with a drift, or arrays
+        of different lengths.
+
+    Notes
+    -----
+    The mean of the steady model for counts does not move either (Harvey and Fernandes 1989). A
+    symmetric walk of the log is not neutral: with a daily standard deviation of 0.2 expected demand
+    grows by 75 % in four weeks.
 
     Examples
     --------
@@ -61,6 +74,7 @@ class FilterParameters:
     prior_mean: Any = 0.0
     prior_sd: Any = 1.5
     level_mean: Any = None
+    level_drift: Any = None
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
@@ -90,6 +104,13 @@ class FilterParameters:
                 lengths.add(len(value))
         if len(lengths) > 1:
             raise CivstatsError(f"parameters disagree on the number of series: {sorted(lengths)}")
+        if self.level_drift is not None:
+            still = (self.damping < 1) | (self.level_sd == 0)
+            if np.any(still & (self.level_drift != 0)):
+                raise CivstatsError(
+                    "level_drift belongs to a random walk: where damping is below 1 or level_sd is 0 "
+                    "it must be 0, or be left out"
+                )
 
     def _check(self, name: str, value: np.ndarray) -> None:
         text, good = "finite", np.isfinite(value)
@@ -132,6 +153,14 @@ class FilterParameters:
         lengths = [np.size(v) for v in self._values().values() if np.ndim(v)]
         return lengths[0] if lengths else None
 
+    @property
+    def drift(self) -> np.ndarray:
+        """Return `level_drift`, or what stands in its place where it is None."""
+        if self.level_drift is not None:
+            return np.asarray(self.level_drift)
+        walks = (self.damping == 1) & self.log_link
+        return np.where(walks, -0.5 * np.square(self.level_sd), 0.0)
+
     def _values(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "family"}
 
@@ -162,6 +191,7 @@ class FilterParameters:
             "level_var": np.square(self.level_sd),
             "damping": self.damping,
             "level_mean": self.prior_mean if self.level_mean is None else self.level_mean,
+            "level_drift": self.drift,
             "zero_inflation": self.zero_inflation,
             "out_rate": 0.0 if self.out_rate is None else self.out_rate,
             "back_rate": 0.0 if self.back_rate is None else self.back_rate,
@@ -184,4 +214,5 @@ COLUMNS = (
     "back_rate",
     "prior_mean",
     "prior_sd",
+    "level_drift",
 )

@@ -220,7 +220,7 @@ def sample_forward(
         at = np.minimum(np.searchsorted(below, rng.random(n) * below[-1]), last)
         gone, g = np.divmod(at, int(state.grid.size[i]))
         now = state.grid.levels(i)[g]
-        noise = rng.standard_normal((h, n)) * np.sqrt(p["level_var"])
+        noise = rng.standard_normal((h, n)) * np.sqrt(p["level_var"]) + p["level_drift"]
         for day in range(h):
             now = p["level_mean"] + p["damping"] * (now - p["level_mean"]) + noise[day]
             levels[i, :, day] = now

@@ -42,8 +42,9 @@ from civstats.schema import (
 class LocalLevel(Forecaster):
     """Local level model for counts: the demand filter's last level, pushed forward.
 
-    Demand of a day is a count about exp(level + offset); the level is a random walk, or returns to
-    a mean of the series; offsets are learned from day of week, season, events and price. Parameters
+    Demand of a day is a count about exp(level + offset); the level is a random walk under which
+    expected demand is a martingale (it falls by half its variance a day), or returns to a mean of
+    the series; offsets are learned from day of week, season, events and price. Parameters
     come from empirical Bayes, the level's posterior from the exact filter
     (:mod:`civstats.demand_filter`). Days ahead are mixtures over the level's predictive
     distribution, and mean and quantiles are those of the mixtures, without sampling. Paths draw

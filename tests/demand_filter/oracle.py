@@ -9,10 +9,11 @@ EXACT, BOUND, SILENT = 0, 1, 2
 UNKNOWN, IN, OUT = 0, 1, 2
 
 
-def level_matrix(levels, level_sd, phi, mean):
+def level_matrix(levels, level_sd, phi, mean, drift=0.0):
     """Transition matrix of one day and the number of birth-death substeps in it.
 
-    A random walk: a power of a birth-death matrix with reflecting ends. A damped level: first the
+    A random walk: a power of a birth-death matrix with reflecting ends, whose moves have the mean
+    and the variance of a substep. A damped level: first the
     pull to the point next to mean + phi (l - mean), with two neighbours, which carries at most
     d^2 / 2 of the variance, then birth-death moves for the rest.
     """
@@ -36,13 +37,26 @@ def level_matrix(levels, level_sd, phi, mean):
                 pull[g, np.clip(to, 0, n - 1)] += chance
     one = np.zeros((n, n))
     for g in range(n):
-        chance = v / m / 2 if m else 0.0
+        if not m:
+            up = down = 0.0
+        else:
+            # Two equations: mean (up - down) d, variance (up + down) d^2 less the mean's square.
+            first, second = drift / m / d, v / m + (drift / m / d) ** 2
+            up, down = (second + first) / 2, (second - first) / 2
         if g + 1 < n:
-            one[g, g + 1] = chance
+            one[g, g + 1] = up
         if g > 0:
-            one[g, g - 1] = chance
+            one[g, g - 1] = down
         one[g, g] = 1 - one[g].sum()
     return pull @ np.linalg.matrix_power(one, m), m
+
+
+def drift_of(p):
+    """Mean of a day's step: given, or minus half the variance of a random walk of the log."""
+    if p.get("level_drift") is not None:
+        return p["level_drift"]
+    walks = p.get("damping", 1.0) == 1 and p["family"] != "normal"
+    return -(p["level_sd"] ** 2) / 2 if walks else 0.0
 
 
 def likelihood(levels, family, spread, pi, kind, y, offset, exposure):
@@ -79,7 +93,7 @@ def run(levels, p, y, kind, status, offset, exposure=None):
     n, T, S = len(levels), len(y), 2 if hidden else 1
     exposure = np.ones(T) if exposure is None else exposure
     mean = p.get("level_mean", p["prior_mean"])
-    A, m = level_matrix(levels, p["level_sd"], p.get("damping", 1.0), mean)
+    A, m = level_matrix(levels, p["level_sd"], p.get("damping", 1.0), mean, drift_of(p))
     start = stats.norm.pdf(levels, p["prior_mean"], p["prior_sd"])
     start = start / start.sum()
     if hidden:
@@ -131,7 +145,7 @@ def enumerate_loglik(levels, p, y, kind, status, offset):
     from itertools import product
 
     mean = p.get("level_mean", p["prior_mean"])
-    A, _ = level_matrix(levels, p["level_sd"], p.get("damping", 1.0), mean)
+    A, _ = level_matrix(levels, p["level_sd"], p.get("damping", 1.0), mean, drift_of(p))
     start = stats.norm.pdf(levels, p["prior_mean"], p["prior_sd"])
     start = start / start.sum()
     L = [

@@ -156,7 +156,7 @@ def test_at_a_boundary_the_profile_likelihood_says_how_far():
 def estimate(theta: float, variance: float) -> Estimate:
     return Estimate(
         ("dispersion",), np.array([theta]), np.array([[variance]]), np.zeros((1, 1)),
-        np.zeros((1, 1)), (False,), 0.0,
+        np.zeros((1, 1)), np.zeros(1), (False,), 0.0,
     )  # fmt: skip
 
 

@@ -76,7 +76,8 @@ def test_grids_without_a_day_that_speaks():
     obs = one(np.zeros(30), np.full(30, SILENT))
     for params in (PARAMS, replace(PARAMS, level_sd=0.0), replace(PARAMS, prior_sd=0.0)):
         got = filter_levels(obs, params)
-        assert got.filtered.mean[-1] == pytest.approx(0.3, abs=1e-6)
+        fallen = 0.3 - 29 * 0.5 * float(params.level_sd) ** 2
+        assert got.filtered.mean[-1] == pytest.approx(fallen, abs=1e-6)
     still = filter_levels(obs, replace(PARAMS, level_sd=0.0, prior_sd=0.0))
     np.testing.assert_allclose(still.filtered.sd, 0.0, atol=1e-9)
 

@@ -18,7 +18,14 @@ def estimate(theta, sd, *, curvature=None, n=8):
     # Where no curvature is given it agrees with the sandwich.
     each = -np.tile(1 / sd**2, (n, 1)) / n if curvature is None else each
     return Estimate(
-        NAMES, np.asarray(theta, float), np.diag(sd**2), np.zeros((n, 2)), each, (False, False), 0.0
+        NAMES,
+        np.asarray(theta, float),
+        np.diag(sd**2),
+        np.zeros((n, 2)),
+        each,
+        -each.sum(axis=0),
+        (False, False),
+        0.0,
     )
 
 

@@ -28,14 +28,16 @@ def kalman(y, damping, prior_mean, prior_sd):
         return model.smooth([values[name] for name in model.param_names], transformed=True)
 
 
-@pytest.mark.parametrize(("damping", "mean"), [(1.0, 0.5), (0.9, 0.0)])
-def test_against_the_kalman_filter(damping, mean):
+@pytest.mark.parametrize(
+    ("damping", "mean", "drift"), [(1.0, 0.5, 0.0), (0.9, 0.0, 0.0), (1.0, 0.5, 0.1)]
+)
+def test_against_the_kalman_filter(damping, mean, drift):
     rng = np.random.default_rng(8)
     level = np.empty(N)
     now = 1.0
     for t in range(N):
         now = damping * now + rng.normal(0, STEP)
-        level[t] = now
+        level[t] = now + drift * t
     y = level + rng.normal(0, SD, N)
     silent = rng.random(N) < 0.15
     offset = rng.normal(0, 1.0, N)
@@ -47,6 +49,7 @@ def test_against_the_kalman_filter(damping, mean):
         prior_mean=mean,
         prior_sd=1.5,
         level_mean=0.0,
+        level_drift=drift,
     )
     obs = one(np.where(silent, 0.0, y + offset), np.where(silent, SILENT, EXACT), offset=offset)
     grid = build_grid(obs, params, spacing=0.06, cover=7.0)
@@ -58,7 +61,9 @@ def test_against_the_kalman_filter(damping, mean):
         lag_covariance=True,
         grid=grid,
     )
-    want = kalman(np.where(silent, np.nan, y), damping, mean, 1.5)
+    # A walk with drift is a line and a walk without: the one is taken off, and put back.
+    line = drift * np.arange(N)
+    want = kalman(np.where(silent, np.nan, y - line), damping, mean, 1.5)
     assert got.loglik[0] == pytest.approx(want.llf_obs.sum(), abs=5e-4)
     for name, mean_of, var_of in (
         ("predicted", want.predicted_state[0, :N], want.predicted_state_cov[0, 0, :N]),
@@ -66,12 +71,12 @@ def test_against_the_kalman_filter(damping, mean):
         ("smoothed", want.smoothed_state[0], want.smoothed_state_cov[0, 0]),
     ):
         summary = getattr(got, name)
-        np.testing.assert_allclose(summary.mean, mean_of, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(summary.mean, mean_of + line, atol=1e-3, err_msg=name)
         np.testing.assert_allclose(summary.sd, np.sqrt(var_of), rtol=1e-3, err_msg=name)
     autocov = want.smoother_results.smoothed_state_autocovariance(1)[0, 0, 1:]
     np.testing.assert_allclose(got.lag_covariance[1:], autocov, rtol=3e-3, atol=2e-4)
     sd = np.sqrt(want.smoothed_state_cov[0, 0])
     np.testing.assert_allclose(
-        got.quantiles, want.smoothed_state[0][:, None] + sd[:, None] * [-1.2815516, 1.2815516],
+        got.quantiles, (want.smoothed_state[0] + line)[:, None] + sd[:, None] * [-1.2815516, 1.2815516],
         atol=3e-3,
     )  # fmt: skip

@@ -110,7 +110,8 @@ def drawn(panel):
         first = pm.Normal("first", 0, 1, shape=len(MEAN))
         step = pm.Normal("step", 0, 1, shape=(len(MEAN), N_DAYS - 1))
         start = (np.log(MEAN) - 0.3 + PRIOR_SD * first)[:, None]
-        walk = start + pt.cumsum(LEVEL_SD[:, None] * step, axis=1)
+        # Expected demand is a martingale: its log falls by half the variance of a step.
+        walk = start + pt.cumsum(LEVEL_SD[:, None] * (step - LEVEL_SD[:, None] / 2), axis=1)
         level = pm.Deterministic("level", pt.concatenate([start, walk], axis=1))
         eta = level + weekly
         pm.Potential("exact", log_pmf(y[exact], eta[exact], SIZE[exact[0]]).sum())

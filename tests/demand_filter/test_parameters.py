@@ -20,6 +20,9 @@ from civstats.schema import CivstatsError
         ({"damping": 1.01}, r"damping must be in \(0, 1\]"),
         ({"zero_inflation": 0.1}, "belongs to zero_inflated_negbin"),
         ({"family": "zero_inflated_negbin", "zero_inflation": 1.0}, r"in \[0, 1\)"),
+        ({"level_drift": np.nan}, "level_drift must be finite"),
+        ({"level_drift": 0.1, "damping": 0.9}, "belongs to a random walk"),
+        ({"level_drift": [0.0, 0.1], "level_sd": [0.1, 0.0]}, "belongs to a random walk"),
         ({"out_rate": 0.1}, "both out_rate and back_rate"),
         ({"out_rate": 0.1, "back_rate": 1.1}, r"back_rate must be in \[0, 1\]"),
         (
@@ -47,6 +50,16 @@ def test_numbers_hold_for_all_and_arrays_are_taken():
     assert matrix[:, 3].tolist() == [0.0, 1.0, 2.0]  # a damped level returns to the prior mean
     with pytest.raises(CivstatsError, match="made for 3 series, but there are 4"):
         params.matrix(4)
+
+
+def test_expected_demand_of_a_random_walk_is_a_martingale_unless_told_otherwise():
+    sd = np.array([0.0, 0.1, 0.4])
+    assert FilterParameters(level_sd=sd).drift.tolist() == (-(sd**2) / 2).tolist()
+    assert FilterParameters("normal", dispersion=1.0, level_sd=sd).drift.tolist() == [0.0] * 3
+    damped = FilterParameters(level_sd=sd, damping=[1.0, 1.0, 0.9])
+    assert damped.drift.tolist() == [0.0, -(0.1**2) / 2, 0.0]
+    given = FilterParameters(level_sd=0.1, level_drift=[0.02, 0.0])
+    assert given.matrix(2)[:, -1].tolist() == [0.02, 0.0]
 
 
 def test_arrays_are_copies():

@@ -41,7 +41,7 @@ def known(panel, params, treatment="censor", hidden=False):
     sure, nothing = np.zeros((1, 1)), np.zeros((0, 1))
     theta = np.log([float(np.mean(values["level_sd"])) or 1.0])
     model.estimates_ = {
-        "all": Estimate(("level_sd",), theta, sure, nothing, nothing, (False,), 0.0)
+        "all": Estimate(("level_sd",), theta, sure, nothing, nothing, np.zeros(1), (False,), 0.0)
     }
     return model
 
@@ -381,7 +381,8 @@ def test_parameter_draws_are_shared_and_widen_the_total():
     covariance = np.diag([0.5, np.inf])
     empty = np.zeros((0, 2))
     theta = np.log([2.0, 0.03])
-    model.estimates_ = {"all": Estimate(names, theta, covariance, empty, empty, (False, True), 0.0)}
+    found = Estimate(names, theta, covariance, empty, empty, np.zeros(2), (False, True), 0.0)
+    model.estimates_ = {"all": found}
     fixed = recover(panel, model, n_draws=300).lost("dept_id")
     drawn = recover(panel, model, n_draws=300, parameter_draws=60).lost("dept_id")
     width = [float(t["lost-hi-80"][0] - t["lost-lo-80"][0]) for t in (fixed, drawn)]

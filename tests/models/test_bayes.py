@@ -132,7 +132,8 @@ def test_the_likelihood_of_fractional_sales_is_scipys():
     assert found["days"] == pytest.approx(each[speaks].sum(), rel=1e-10, abs=1e-8)
 
 
-def test_the_walk_has_the_density_of_a_random_walk():
+@pytest.mark.parametrize("descent", [0.0, 0.5])
+def test_the_walk_has_the_density_of_a_random_walk(descent):
     """Brute force: the map's Jacobian column by column, the walk's density by scipy."""
     from civstats.models.bayes import _ops
 
@@ -145,7 +146,7 @@ def test_the_walk_has_the_density_of_a_random_walk():
     info[2:5] = 0
     rest = (
         base, drift, spread, beta, rng.normal(size=n), info, rng.normal(size=(n, 1)), hinted,
-        np.array([1]), department, starts,
+        np.array([1]), department, starts, np.array(descent),
     )  # fmt: skip
     raw = rng.normal(size=n)
     level, density = _ops.walk(raw, *rest)
@@ -154,7 +155,8 @@ def test_the_walk_has_the_density_of_a_random_walk():
     for s in range(3):
         mine = level[starts[s] : starts[s + 1]]
         expected += stats.norm.logpdf(mine[0], base[s], spread)
-        expected += stats.norm.logpdf(np.diff(mine), 0, drift[department[s]]).sum()
+        sd = drift[department[s]]
+        expected += stats.norm.logpdf(np.diff(mine), -descent * sd**2, sd).sum()
     assert float(density) == pytest.approx(expected, abs=1e-9)
     # Given the pseudo-data, raw = 0 is the mode: a move of any level lowers their joint density.
     g_level, one = rng.normal(size=n), np.array(1.3)
@@ -232,15 +234,20 @@ def test_days_that_share_a_mean_are_one_cell(panel):
 
 def test_prior_draws_are_in_units_of_sales(panel):
     model = BayesDemand(harmonics=0)
-    drawn = model.prior_draws(panel, 400, seed=1)
-    assert drawn["demand"].shape == (400, len(panel))
+    drawn = model.prior_draws(panel, 800, seed=1)
+    assert drawn["demand"].shape == (800, len(panel))
     assert (drawn["demand"] >= 0).all()
     # The intercept's median is one unit a day; effects are symmetric on the log scale.
     mean = np.exp(drawn["level"].mean("node"))
     assert 0.5 < float(mean.median()) < 2
-    steps = drawn["level"].to_numpy().reshape(400, 6, -1)
-    drift = np.diff(steps, axis=2) / drawn["drift_sd"].to_numpy()[:, [0, 0, 0, 0, 1, 1], None]
+    steps = drawn["level"].to_numpy().reshape(800, 6, -1)
+    sd = drawn["drift_sd"].to_numpy()[:, [0, 0, 0, 0, 1, 1], None]
+    # Expected demand is a martingale: a step of its log falls by half its variance.
+    drift = np.diff(steps, axis=2) / sd + 0.5 * sd
     assert drift.std() == pytest.approx(1.0, abs=0.03)
+    error = np.sqrt(np.square(np.broadcast_to(sd, drift.shape)).sum())
+    assert abs((drift * sd).sum()) < 3 * error
+    assert 0.5 * error > 6  # a symmetric walk would be so many standard errors off
     assert float(abs(drawn["store_effect"].sum("store")).max()) < 1e-9
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from civstats.models.bayes._layout import WEEK, Layout
+from civstats.models.bayes._layout import WEEK, Layout, descent_of
 from civstats.models.bayes._posterior import Draws
 from civstats.schema import (
     CUTOFF,
@@ -55,7 +55,7 @@ def forecast(
     size = max(1, _BLOCK // (n * h))
     for start in range(0, len(ids), size):
         part = slice(start, start + size)
-        eta = _levels_ahead(draws, layout, which, series[part], dates, rng)
+        eta = _levels_ahead(draws, layout, which, series[part], dates, descent_of(family), rng)
         group = np.repeat(layout.department[series[part]], h)
         rows = matrix.reshape(len(ids), h, -1)[part].reshape(len(group), -1)
         eta = eta.reshape(n, -1) + draws.offsets(which, rows, group)
@@ -95,6 +95,7 @@ def _levels_ahead(
     which: np.ndarray,
     series: np.ndarray,
     dates: np.ndarray,
+    descent: float,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Draw levels of days ahead, shape (n, n_series, h): a step at the start of every week."""
@@ -104,7 +105,8 @@ def _levels_ahead(
         return np.repeat(level[..., None], len(dates), axis=2)
     ahead = ((dates - layout.origin) // WEEK)[None, :] - layout.week[last][:, None]
     reach = int(ahead.max(initial=0))
-    steps = rng.normal(size=(len(which), len(series), reach)) * draws.drift(which)[:, series, None]
+    sd = draws.drift(which)[:, series, None]
+    steps = sd * (rng.normal(size=(len(which), len(series), reach)) - descent * sd)
     walked = np.concatenate([np.zeros((*level.shape, 1)), np.cumsum(steps, axis=2)], axis=2)
     at = np.broadcast_to(ahead[None], (len(which), *ahead.shape))
     out: np.ndarray = level[..., None] + np.take_along_axis(walked, at, axis=2)

@@ -13,7 +13,7 @@ from scipy import special
 
 from civstats.demand_filter.layout import EXACT
 from civstats.models.bayes._hints import Hints
-from civstats.models.bayes._layout import BLOCKS, Cells, Layout, Sales
+from civstats.models.bayes._layout import BLOCKS, Cells, Layout, Sales, descent_of
 from civstats.models.bayes._ops import CountDays, Inform, NormalDays, Walk, applied
 from civstats.models.bayes.priors import Priors
 
@@ -195,8 +195,12 @@ def drifting_level(
     beta: Any,
     data: Data,
     parametrisation: str,
+    descent: float,
 ) -> Any:
-    """Weekly levels of every series, random walks that start around their base, shape (n_nodes,)."""
+    """Weekly levels of every series, random walks that start around their base, shape (n_nodes,).
+
+    A step falls by `descent` times its variance; see :func:`descent_of`.
+    """
     n, node_series = layout.n_nodes, layout.node_series
     drift: Any = pt.ones(len(layout.names["department"]))
     if layout.drifts:
@@ -204,7 +208,7 @@ def drifting_level(
     if parametrisation == WHITENED:
         raw = pm.Normal("level_raw", 0.0, 1.0, shape=n)
         known = data.many("pseudo", "info", "weekly", "hinted")
-        fixed = (hints.slow, layout.department, layout.starts)
+        fixed = (hints.slow, layout.department, layout.starts, descent)
         level, density = applied(Walk(), raw, base.mean, drift, base.spread, beta, *known, *fixed)
         pm.Potential("level_change", density)
         return pm.Deterministic("level", level, dims="node")
@@ -212,8 +216,9 @@ def drifting_level(
     by_series = drift[layout.department]
     if parametrisation == NONCENTRED:
         raw = pm.Normal("level_raw", 0.0, 1.0, shape=n)
+        sd = by_series[node_series]
         steps = pt.set_subtensor(
-            (by_series[node_series] * raw)[heads], base.mean + base.spread * raw[heads]
+            (sd * (raw - descent * sd))[heads], base.mean + base.spread * raw[heads]
         )
         walked = pt.cumsum(steps)
         return pm.Deterministic("level", walked - (walked - steps)[heads][node_series], dims="node")
@@ -221,7 +226,8 @@ def drifting_level(
     level = pm.Flat("level", dims="node", initval=hints.level)
     density = pm.logp(pm.Normal.dist(base.mean, base.spread), level[heads]).sum()
     if len(later):
-        step = pm.Normal.dist(0.0, by_series[node_series[later]])
+        sd = by_series[node_series[later]]
+        step = pm.Normal.dist(-descent * sd**2, sd)
         density = density + pm.logp(step, level[later] - level[later - 1]).sum()
     pm.Potential("level_change", density)
     return level
@@ -286,6 +292,7 @@ def build_model(
         data = Data(arrays)
         base = pooled_base(layout, priors, hints, data)
         beta = coefficients(layout, priors, hints, data)
-        level = drifting_level(layout, priors, hints, base, beta, data, parametrisation)
+        descent = descent_of(family)
+        level = drifting_level(layout, priors, hints, base, beta, data, parametrisation, descent)
         likelihood(layout, priors, hints, level, beta, data, family)
     return model

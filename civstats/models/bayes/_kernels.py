@@ -12,7 +12,7 @@ from civstats.censoring._jit import drop_stale_cache
 from civstats.censoring._row_kernels import log_normal_sf
 from civstats.censoring._vector_math import jit
 
-VERSION = 1
+VERSION = 2
 """Raised with every change, so that machine code cached by pytensor is renewed."""
 ETA_MAX = 500.0
 STEP = 1e-5

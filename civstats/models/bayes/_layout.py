@@ -17,6 +17,15 @@ BLOCKS = ("day_of_week", "annual", "event", "other")
 """Kinds of regressors; the spread of coefficients over departments is shared within one."""
 
 
+def descent_of(family: str) -> float:
+    """Return by which share of its variance a step of the level falls.
+
+    Half of it where demand is the level's exponential, so that expected demand is a martingale;
+    a symmetric walk of the log would have it grow without end.
+    """
+    return 0.0 if family == "normal" else 0.5
+
+
 @dataclass(frozen=True)
 class Layout:
     """What does not depend on sales.

@@ -50,7 +50,7 @@ def normal_slopes(
 
 def walk(
     raw: Array, base: Array, drift: Array, spread: Array, beta: Array, pseudo: Array, info: Array,
-    weekly: Array, hinted: Array, slow: Array, department: Array, starts: Array,
+    weekly: Array, hinted: Array, slow: Array, department: Array, starts: Array, descent: Array,
 ) -> tuple[Array, Array]:  # fmt: skip
     """Return the levels that `raw` stands for, and their log density over that of `raw`."""
     n = raw.size
@@ -60,13 +60,13 @@ def walk(
     log_det = walks.walk_forward(
         raw, base, steps, spreads, moved, info, starts, level, pivot, middle
     )
-    density = walks.walk_density(raw, base, steps, spreads, starts, level, log_det)
+    density = walks.walk_density(raw, base, steps, spreads, starts, level, log_det, descent.item())
     return level, np.asarray(density)
 
 
 def walk_slopes(
     raw: Array, base: Array, drift: Array, spread: Array, beta: Array, pseudo: Array, info: Array,
-    weekly: Array, hinted: Array, slow: Array, department: Array, starts: Array,
+    weekly: Array, hinted: Array, slow: Array, department: Array, starts: Array, descent: Array,
     level: Array, g_level: Array, g_density: Array,
 ) -> tuple[Array, Array, Array, Array, Array]:  # fmt: skip
     """Pull slopes in the levels and the density back to raw, base, drift, spread and beta."""
@@ -78,7 +78,7 @@ def walk_slopes(
     more_raw, more_base = np.zeros(n), np.zeros(m)
     more_steps, more_spreads = np.zeros(m), np.zeros(m)
     walks.density_slopes(
-        raw, base, steps, spreads, starts, level, weight, pulled,
+        raw, base, steps, spreads, starts, level, descent.item(), weight, pulled,
         more_raw, more_base, more_steps, more_spreads,
     )  # fmt: skip
     moved = walks.shifted(pseudo, beta, slow, hinted, weekly, department, starts)
@@ -199,18 +199,18 @@ class Walk(_KernelOp):
     """Levels of random walks given pseudo-data, from standard normal numbers."""
 
     function = staticmethod(walk)
-    kinds = "vvvsm" + "vvmmiii"
+    kinds = "vvvsm" + "vvmmiii" + "s"
     made, slopes = "vs", 5
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
-        return [[i < 5, i < 5] for i in range(12)]
+        return [[i < 5, i < 5] for i in range(13)]
 
     def L_op(
         self, inputs: Sequence[Any], outputs: Sequence[Any], gradients: Sequence[Any]
     ) -> list[Any]:
         g_level, g_density = _connected(gradients, outputs)
         found = applied(_WalkSlopes(), *inputs, outputs[0], g_level, g_density)
-        return [*found, *(disconnected_type() for _ in range(7))]
+        return [*found, *(disconnected_type() for _ in range(8))]
 
 
 class _WalkSlopes(_KernelOp):

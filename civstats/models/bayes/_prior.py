@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from civstats.models.bayes._layout import BLOCKS, Layout
+from civstats.models.bayes._layout import BLOCKS, Layout, descent_of
 from civstats.models.bayes._posterior import Draws
 from civstats.models.bayes.priors import Priors
 
@@ -53,7 +53,8 @@ def draw_prior(
     if layout.drifts:
         drift = keep("drift_sd", ("department",), priors.drift_sd.draw(rng, (n, g)))
         first = steps[:, heads].copy()
-        steps *= drift[:, layout.department[layout.node_series]]
+        sd = drift[:, layout.department[layout.node_series]]
+        steps = sd * (steps - descent_of(family) * sd)
         steps[:, heads] = first
     steps[:, heads] = mean + spread * steps[:, heads]
     for k in range(s):

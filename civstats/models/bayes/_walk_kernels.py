@@ -145,8 +145,12 @@ def walk_density(
     starts: np.ndarray,
     level: np.ndarray,
     log_det: float,
+    descent: float,
 ) -> float:
-    """Return the log density of the walk over that of `raw`, the map's determinant included."""
+    """Return the log density of the walk over that of `raw`, the map's determinant included.
+
+    A step falls by `descent` times its variance: half of it keeps expected demand where it is.
+    """
     total = log_det
     for s in range(starts.size - 1):
         first, stop = starts[s], starts[s + 1]
@@ -157,7 +161,8 @@ def walk_density(
         for w in range(first, stop):
             squares -= raw[w] * raw[w]
             if w > first:
-                squares += step * (level[w] - level[w - 1]) ** 2
+                gap = level[w] - level[w - 1] + descent * drift[s] ** 2
+                squares += step * gap * gap
         total -= 0.5 * squares + (stop - first - 1) * math.log(drift[s])
     return total
 
@@ -170,6 +175,7 @@ def density_slopes(
     spread: np.ndarray,
     starts: np.ndarray,
     level: np.ndarray,
+    descent: float,
     weight: float,
     g_level: np.ndarray,
     d_raw: np.ndarray,
@@ -185,15 +191,17 @@ def density_slopes(
         d_base[s] += weight * z / spread[s]
         d_spread[s] += weight * (z * z - 1.0) / spread[s]
         step = 1.0 / drift[s] ** 2
-        squares = 0.0
+        squares, gaps = 0.0, 0.0
         for w in range(first, stop):
             d_raw[w] += weight * raw[w]
             if w > first:
-                gap = level[w] - level[w - 1]
+                gap = level[w] - level[w - 1] + descent * drift[s] ** 2
                 squares += gap * gap
+                gaps += gap
                 g_level[w] -= weight * step * gap
                 g_level[w - 1] += weight * step * gap
-        d_drift[s] += weight * (squares * step - (stop - first - 1)) / drift[s]
+        moves = squares * step - (stop - first - 1) - 2.0 * descent * gaps
+        d_drift[s] += weight * moves / drift[s]
 
 
 drop_stale_cache(__name__, density_slopes)

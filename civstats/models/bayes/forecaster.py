@@ -41,8 +41,8 @@ class BayesDemand(Forecaster):
     """Hierarchical demand under censoring, its whole posterior drawn by NUTS.
 
     Demand of a day is a count about exp(level + offset). A series' level starts around what its
-    item, store and department sell, partially pooled, and drifts by week (random walk, standard
-    deviation by department); the offset is a regression on day of week, season, events and price,
+    item, store and department sell, partially pooled, and drifts by week: a random walk, its standard
+    deviation by department, under which expected demand is a martingale; the offset is a regression on day of week, season, events and price,
     its coefficients pooled over departments. A stockout day contributes log P(D >= y).
 
     Parameters
