@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 FAMILIES = ("SeasonalNaive", "CES", "LightGBM", "LocalLevel", "DeepAR", "BayesDemand")
 """One or two of each kind: what runs on the embedded panel where nothing is asked for."""
 SHORT: dict[str, dict[str, Any]] = {
-    "DeepAR": {"hidden_size": 32, "batch_size": 64, "max_steps": 400, "trajectories": 500},
+    # A thread each: on so small a panel two fits side by side take less than one after the other.
+    "LightGBM": {"num_threads": 1},
+    "LocalLevel": {"n_jobs": 1},
+    "DeepAR": {
+        "hidden_size": 32,
+        "batch_size": 64,
+        "max_steps": 400,
+        "trajectories": 500,
+        "num_threads": 1,
+    },
     "BayesDemand": {"harmonics": 0, "draws": 2600, "tune": 500, "last_days": 112},
 }
 """Sizes with which the slow families take minutes, not hours, on the embedded panel."""

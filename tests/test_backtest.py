@@ -262,6 +262,11 @@ def test_any_number_of_processes_gives_the_same(panel) -> None:
         )
     # A model with threads of its own stays here, where its log can be read.
     assert [x[2] for x in models[-1].log if x[0] == "fit"] == [os.getpid()] * 4
+    # Told to use one thread it runs beside the others, like any other.
+    models[-1].num_threads = 1
+    third = _run(panel, models, n_jobs=2)
+    pd.testing.assert_frame_equal(first.frame, third.frame, check_exact=True)
+    assert len([x for x in models[-1].log if x[0] == "fit"]) == 4
 
 
 def test_same_seed_same_paths(panel) -> None:

@@ -128,7 +128,7 @@ def cross_validation(
                 yield _Task(name, models[name], folds, levels, paths, seed)
 
     # Threads of its own and processes beside it would fight for the same cores.
-    alone = [name for name, model in models.items() if n_jobs == 1 or model.own_threads]
+    alone = [name for name, model in models.items() if n_jobs == 1 or model.fills_cores]
     shared = [name for name in models if name not in alone]
     with _bar(progress, len(models) * n_windows) as advance:
         for names, jobs in ((shared, n_jobs), (alone, 1)):

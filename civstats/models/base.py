@@ -49,7 +49,8 @@ class Forecaster(ABC):
     can_update : bool
         Whether :meth:`update` is offered.
     own_threads : bool
-        Whether the model keeps several cores busy by itself; a backtest then runs it alone.
+        Whether the model runs threads or processes of its own, unless told to use one; see
+        :attr:`fills_cores`.
     cutoff_ : pandas.Timestamp
         Last day of the panel it was fitted on.
     series_ : pandas.Index
@@ -65,6 +66,12 @@ class Forecaster(ABC):
 
     cutoff_: pd.Timestamp
     series_: pd.Index
+
+    @property
+    def fills_cores(self) -> bool:
+        """Whether it keeps several cores busy by itself; a backtest then runs it alone."""
+        given = (getattr(self, "n_jobs", None), getattr(self, "num_threads", None))
+        return self.own_threads and 1 not in given
 
     def __init__(self, *, treatment: str = "ignore") -> None:
         self.treatment = check_treatment(treatment, self.treatments, type(self).__name__)

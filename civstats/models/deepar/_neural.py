@@ -57,6 +57,11 @@ class NeuralForecaster(Forecaster):
         self.checkpoint, self.device, self.progress = checkpoint, device, progress
 
     @property
+    def num_threads(self) -> int:
+        """Return the threads it may use; 0 is one per processor."""
+        return self.settings.num_threads
+
+    @property
     def _recurrent(self) -> bool:
         return self.kind == "deepar"
 
