@@ -87,6 +87,27 @@ def advance(state: State, params: FilterParameters, days: np.ndarray, n_jobs: in
     return concatenate([state.take(kept), moved]).match(state.ids)
 
 
+def rested(state: State, params: FilterParameters, unseen: np.ndarray, n_jobs: int | None) -> State:
+    """Give series of which no day spoke the prior of a first day; `unseen` has shape (n_series,).
+
+    What the group says of such a series it says today as on its first day: let time pass, and the
+    prior would spread over levels that no series has.
+    """
+    some = np.flatnonzero(unseen)
+    if not len(some):
+        return state
+    first = silent_days(state.ids[some], np.ones(len(some), dtype=int))
+    fresh = filter_levels(first, params.take(some), summaries=(), n_jobs=n_jobs).state
+    rest = np.flatnonzero(~unseen)
+    return concatenate([state.take(rest), fresh]).match(state.ids) if len(rest) else fresh
+
+
+def spoken(obs: Observations) -> pd.Index:
+    """Return the series with a day that says something of their level."""
+    said = np.add.reduceat(obs.kind != SILENT, obs.starts) > 0
+    return obs.ids[said]
+
+
 def highest_level(obs: Observations) -> float:
     """Return twice the highest level that any day's sales speak of; log 2 where none speaks."""
     spoken = obs.kind != SILENT

@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pandas as pd
 
 from civstats.schema import (
@@ -131,6 +132,13 @@ class Forecaster(ABC):
         """Check a panel, note its cutoff and series, and return it without the truth."""
         if not isinstance(panel[ID].dtype, pd.CategoricalDtype):
             raise PanelError(f"{ID} is not a category: pass the panel through validate_panel first")
+        code = panel[ID].cat.codes.to_numpy()
+        days = panel[DS].to_numpy()
+        later = code[1:] > code[:-1]
+        if not (later | ((code[1:] == code[:-1]) & (days[1:] > days[:-1]))).all():
+            raise PanelError(
+                f"rows are not sorted by {ID} and {DS}: pass the panel through validate_panel first"
+            )
         seen = panel.drop(columns=[c for c in TRUTH if c in panel.columns])
         self.cutoff_ = pd.Timestamp(seen[DS].max())
         self.series_ = pd.Index(seen[ID].cat.remove_unused_categories().cat.categories)
@@ -166,12 +174,16 @@ class Forecaster(ABC):
         Raises
         ------
         ForecastError
-            Not fitted; `future` carries outcomes, days not after the cutoff, or unknown series.
+            Not fitted; `future` carries outcomes, days not after the cutoff, or unknown series;
+            `n_paths` or `seed` is no whole number from 0 on.
         """
         if not hasattr(self, "cutoff_"):
             raise ForecastError(f"{self.name} is not fitted: call fit(panel) first")
         check_future(future)
         levels = check_level(level)
+        for word, value in (("n_paths", n_paths), ("seed", seed)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+                raise ForecastError(f"{word} must be a whole number from 0 on, but got {value!r}")
         early = future[DS] <= self.cutoff_
         if early.any():
             raise ForecastError(
@@ -194,7 +206,7 @@ class Forecaster(ABC):
                 f"future must hold the same days for every series: {len(frame)} row(s) for "
                 f"{frame[ID].nunique()} series x {days} days"
             )
-        return self._predict(frame, level=levels, n_paths=n_paths, seed=seed)
+        return self._predict(frame, level=levels, n_paths=int(n_paths), seed=int(seed))
 
     @abstractmethod
     def _fit(self, panel: pd.DataFrame) -> None:

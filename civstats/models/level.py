@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from civstats.demand_filter import DemandFilter, filter_levels, update
+from civstats.demand_filter import DemandFilter, Observations, filter_levels, update
 from civstats.demand_filter._offset_error import coefficient_errors, departures_of
 from civstats.demand_filter.parameters import COUNTS
 from civstats.models._level_ahead import mixture_ahead, paths_ahead
@@ -20,6 +20,8 @@ from civstats.models._level_state import (
     draw_parameters,
     highest_level,
     joined,
+    rested,
+    spoken,
     with_launches,
 )
 from civstats.models.base import Forecaster, register
@@ -177,7 +179,7 @@ class LocalLevel(Forecaster):
 
     def _fit(self, panel: pd.DataFrame) -> None:
         self.filter_ = DemandFilter(**self._options).fit(panel)
-        self._top = 0.0
+        self._top, self._spoken = 0.0, pd.Index([], dtype=object)
         self._moves = draw_parameters(self.filter_, self.parameter_draws, self.seed)
         self._errors = coefficient_errors(self.filter_, self.parameter_draws, self.seed)
         self._worlds = self._first_worlds(self.filter_, panel, self._moves)
@@ -185,8 +187,7 @@ class LocalLevel(Forecaster):
 
     def _first_worlds(self, fitted: DemandFilter, panel: pd.DataFrame, every: list) -> list[World]:
         """Filter series from their first day on, under every draw of the parameters."""
-        obs = fitted.observations(panel)
-        self._top = max(self._top, highest_level(obs))
+        obs = self._noted(fitted.observations(panel))
         at = fitted.ids_.get_indexer(obs.ids)
         out = []
         for params, offset in zip(every, self._offsets(panel, obs.offset, len(every)), strict=True):
@@ -194,6 +195,12 @@ class LocalLevel(Forecaster):
             found = filter_levels(obs.with_offset(offset), mine, summaries=(), n_jobs=self.n_jobs)
             out.append(World(mine, found.state))
         return out
+
+    def _noted(self, obs: Observations) -> Observations:
+        """Remember how high levels may be, and of which series anything is known."""
+        self._top = max(self._top, highest_level(obs))
+        self._spoken = self._spoken.union(spoken(obs))
+        return obs
 
     def _offsets(self, rows: pd.DataFrame, offset: np.ndarray, n: int) -> np.ndarray:
         """Return the offsets of rows in each of n worlds, shape (n, n_rows)."""
@@ -250,8 +257,7 @@ class LocalLevel(Forecaster):
             )
 
     def _continued(self, worlds: list[World], panel: pd.DataFrame) -> list[World]:
-        obs = self.filter_.observations(panel)
-        self._top = max(self._top, highest_level(obs))
+        obs = self._noted(self.filter_.observations(panel))
         ids = worlds[0].state.ids
         at = ids.get_indexer(obs.ids)
         rest = np.setdiff1d(np.arange(len(ids)), at)
@@ -305,7 +311,13 @@ class LocalLevel(Forecaster):
         state, params = world.state.take(at), world.params.take(at)
         ends = pd.DatetimeIndex(self._last.reindex(ids))
         late = -self._steps(ends, self.cutoff_)
-        return World(params, capped(advance(state, params, late, self.n_jobs), self._top))
+        state = rested(
+            advance(state, params, late, self.n_jobs),
+            params,
+            ~ids.isin(self._spoken),
+            self.n_jobs,
+        )
+        return World(params, capped(state, self._top))
 
 
 def _part(panel: pd.DataFrame, rows: np.ndarray) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from civstats.schema.columns import (
     DS,
     ID,
     OUTCOMES,
+    PRICE,
     alias,
     quantile_column,
     quantiles_of_levels,
@@ -102,7 +103,8 @@ def check_future(future: pd.DataFrame) -> None:
     Raises
     ------
     ForecastError
-        If a key is missing, a key repeats, or an outcome (sales, stock, flags, truth) is there.
+        If it is empty, a key is missing or repeats, days are no dates without time zone, a price
+        is no number or below 0, or an outcome (sales, stock, flags, truth) is there.
     """
     missing = [c for c in (ID, DS) if c not in future.columns]
     if missing:
@@ -112,6 +114,30 @@ def check_future(future: pd.DataFrame) -> None:
         raise ForecastError(
             f"future carries {', '.join(leaked)}, unknown at the cutoff; drop them before predicting"
         )
+    if not len(future):
+        raise ForecastError("future has no rows; give the days to forecast, for every series")
+    if not pd.api.types.is_datetime64_dtype(future[DS]):
+        raise ForecastError(
+            f"{DS} of future must be dates without time zone, but is {future[DS].dtype}; "
+            "use pandas.to_datetime, and tz_localize(None) for a time zone"
+        )
     repeated = int(future.duplicated([ID, DS]).sum())
     if repeated:
         raise ForecastError(f"future repeats {repeated} series and date(s); drop the repeats")
+    if PRICE in future.columns:
+        _check_prices(future)
+
+
+def _check_prices(future: pd.DataFrame) -> None:
+    price = future[PRICE]
+    if not pd.api.types.is_numeric_dtype(price):
+        raise ForecastError(
+            f"{PRICE} of future must be numbers, but is {price.dtype}; use pandas.to_numeric"
+        )
+    bad = (price < 0) | np.isinf(price.to_numpy(dtype=float))
+    if bad.any():
+        at = future.loc[bad].iloc[0]
+        raise ForecastError(
+            f"{int(bad.sum())} price(s) of future are negative or infinite, first {at[PRICE]} on "
+            f"{at[DS].date()} for {at[ID]}; correct them, or leave unknown prices empty"
+        )

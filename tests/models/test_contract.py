@@ -23,6 +23,7 @@ from civstats.schema import (
     STOCK,
     TREATMENTS,
     Forecast,
+    PanelError,
     Y,
     stockout_days,
 )
@@ -182,7 +183,8 @@ def test_paths_are_joint_and_agree_with_the_mean(name, treatment, future) -> Non
     assert (paths[DS].to_numpy() == cells.columns.to_numpy()).all()
     assert float(paths.min()) >= 0
     total, expected = paths.sum(DS).to_numpy(), cells.sum(axis=1).to_numpy()
-    error = 5 * total.std(axis=1) / np.sqrt(total.shape[1])
+    # Counts vary at least by their mean, also where all paths that were drawn are zeros.
+    error = 5 * np.sqrt((total.var(axis=1) + expected) / total.shape[1])
     assert (np.abs(total.mean(axis=1) - expected) <= error + 0.02 * expected + 1e-6).all()
 
 
@@ -227,6 +229,25 @@ def test_what_nobody_knows_ahead_is_refused(name, treatment, future) -> None:
         model.predict(future.assign(ds=future[DS] - pd.Timedelta(days=1)))
     with pytest.raises(ForecastError, match="not fitted"):
         _build(name, treatment).predict(future)
+
+
+def test_a_future_that_makes_no_sense_is_refused_with_its_mend(history, future) -> None:
+    model = _fitted("SeasonalNaive", "ignore")
+    for changed, text in (
+        (future.iloc[:0], "no rows"),
+        (future.assign(ds=future[DS].dt.tz_localize("UTC")), "tz_localize"),
+        (future.assign(ds=future[DS].astype(str)), "to_datetime"),
+        (future.assign(price="2.50"), "to_numeric"),
+        (future.assign(price=-1.0), f"{len(future)} price.* negative"),
+    ):
+        with pytest.raises(ForecastError, match=text):
+            model.predict(changed)
+    model.predict(future.assign(price=np.nan), n_paths=np.int64(2), seed=np.int64(1))
+    for given in ({"n_paths": -1}, {"n_paths": 2.5}, {"seed": -1}, {"seed": True}):
+        with pytest.raises(ForecastError, match="whole number from 0"):
+            model.predict(future, **given)
+    with pytest.raises(PanelError, match="not sorted"):
+        _build("SeasonalNaive", "ignore").fit(history.sample(frac=1, random_state=0))
 
 
 @every_model

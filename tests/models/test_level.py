@@ -287,7 +287,7 @@ def test_series_launched_after_the_fit_take_their_groups_parameters() -> None:
     # As if it had been there from the start.
     once = LocalLevel(**QUICK)
     once.filter_ = model.filter_
-    once._top, once._moves = model._top, model._moves
+    once._top, once._moves, once._spoken = model._top, model._moves, model._spoken
     history = once._admit(grown)
     once._worlds = once._first_worlds(once.filter_, history, once._moves)
     once._note_days(history)
@@ -313,6 +313,14 @@ def test_nothing_seen_one_day_seen_and_nothing_ever_sold() -> None:
         assert 0.5 < mean["day"] < 4
         # Of its group's prior, not of the far tail of a normal fitted to levels.
         assert 0 < mean["gone"] < 20
+        # And the same, however long nothing was seen of it.
+        briefly = panel[(panel[ID] != "gone") | (panel[DS] > panel[DS].max() - pd.Timedelta(days=9))]
+        short = copy.copy(model)
+        short.update(briefly.reset_index(drop=True))
+        late = short.predict(_future(panel, 28), n_paths=0).frame
+        whole = model.predict(_future(panel, 28), n_paths=0).frame
+        gone = (whole[ID] == "gone").to_numpy()
+        np.testing.assert_allclose(late[gone][forecast.name], whole[gone][forecast.name])
         assert np.isfinite(forecast.paths.to_numpy()).all()
 
 

@@ -222,7 +222,8 @@ def test_the_download_holds_the_rows_that_match_and_runs_no_formula(browser, fol
     shown.js("document.querySelector('[data-part=download]').click()")
     file = browser.downloads / "ranking.csv"
     until = time.monotonic() + 20
-    while not file.exists() and time.monotonic() < until:
+    # The file is there, empty, before its text is.
+    while not (file.exists() and file.stat().st_size) and time.monotonic() < until:
         time.sleep(0.1)
     with file.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines))
