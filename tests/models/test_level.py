@@ -314,7 +314,9 @@ def test_nothing_seen_one_day_seen_and_nothing_ever_sold() -> None:
         # Of its group's prior, not of the far tail of a normal fitted to levels.
         assert 0 < mean["gone"] < 20
         # And the same, however long nothing was seen of it.
-        briefly = panel[(panel[ID] != "gone") | (panel[DS] > panel[DS].max() - pd.Timedelta(days=9))]
+        briefly = panel[
+            (panel[ID] != "gone") | (panel[DS] > panel[DS].max() - pd.Timedelta(days=9))
+        ]
         short = copy.copy(model)
         short.update(briefly.reset_index(drop=True))
         late = short.predict(_future(panel, 28), n_paths=0).frame
