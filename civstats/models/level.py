@@ -117,6 +117,7 @@ class LocalLevel(Forecaster):
 
     filter_: DemandFilter
     _errors: np.ndarray | None = None
+    _spoken: pd.Index
 
     def __init__(
         self,
