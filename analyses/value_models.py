@@ -28,6 +28,8 @@ SHORT: dict[str, dict[str, Any]] = {
     "BayesDemand": {"harmonics": 0, "draws": 2600, "tune": 500, "last_days": 112},
 }
 """Sizes with which the slow families take minutes, not hours, on the embedded panel."""
+DRAWN = {"LocalLevel": {"parameter_draws": 20}}
+"""A total over series needs what they share to be uncertain in all of them at once."""
 ONLY = {"BayesDemand": ("censor",)}
 """Treatments under which a family runs there, where not under all."""
 
@@ -101,7 +103,7 @@ def build_one(name: str, treatment: str, config: dict) -> Forecaster:
 
     options = SHORT.get(name, {}) if shortened(config) else {}
     takes = inspect.signature(registry()[name]).parameters if name in registry() else {}
-    given = {k: config[k] for k in ("h", "seed") if k in takes} | options
+    given = {k: config[k] for k in ("h", "seed") if k in takes} | DRAWN.get(name, {}) | options
     if name == "BayesDemand":
         return ReviewedBayes(treatment=treatment, **given)
     return make_forecaster(name, treatment=treatment, **given)
