@@ -527,3 +527,23 @@ def test_launches_are_read_by_the_trees_and_give_them_no_level() -> None:
     new, old = model.filter_.offset(mine), model.filter_.offset(other)
     np.testing.assert_allclose(new - new.mean(), old - old.mean(), atol=0.02)
     assert np.ptp(new) > 0.8
+
+
+@pytest.mark.slow
+def test_four_weeks_of_m5_are_not_forecast_too_high(shared_data) -> None:
+    """Levels jump there: a symmetric walk of the log, its mean growing, was 40 % too high."""
+    from civstats.backtest import cross_validation
+    from civstats.data import load_m5
+    from civstats.stockouts.simulate import simulate_stockouts
+
+    path = shared_data / "m5" / "m5-forecasting-accuracy.zip"
+    panel = load_m5(path, stores=["CA_1"], departments=["FOODS_3"])
+    late = panel[DS] > panel[DS].max() - pd.Timedelta(days=600)
+    some = panel[ID].isin(panel[ID].cat.categories[::8])
+    panel = validate_panel(panel[late & some])
+    panel = simulate_stockouts(panel, mechanism="inventory", rate=0.15, seed=0)
+    model = LocalLevel(treatment="censor", n_jobs=2)
+    found = cross_validation(panel, model, n_windows=3, step_size=56, n_paths=0, progress=False)
+    both = found.frame.merge(panel[[ID, DS, "demand"]], on=[ID, DS])
+    bias = both["LocalLevel_censor"].sum() / both["demand"].sum() - 1
+    assert abs(bias) < 0.1
