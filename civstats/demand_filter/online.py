@@ -52,6 +52,47 @@ _CLASSES = (
 )  # fmt: skip
 
 
+_LEFT_OUT = {"result": None, "scores": np.zeros((0, 0)), "curvatures": np.zeros((0, 0))}
+
+
+def save_filter(fitted: DemandFilter, path: str | Path) -> None:
+    """Write a fitted filter to one npz file, whole or not at all, without pickle.
+
+    What the fit knew of single series' scores, and the summary of its last regression, are left
+    out: a loaded filter estimates nothing anew.
+    """
+    _store.save(path, {"format": _FORMAT, "model": _held(fitted)}, _LEFT_OUT)
+
+
+def load_filter(path: str | Path) -> DemandFilter:
+    """Read what :func:`save_filter` wrote.
+
+    Raises
+    ------
+    DataError
+        If the file is no stored filter, or one of another version.
+    """
+    return _model(_read(path)["model"])
+
+
+def _held(fitted: DemandFilter) -> dict[str, Any]:
+    return {name: getattr(fitted, name) for name in (*_ARGUMENTS, *_FITTED)}
+
+
+def _model(held: dict[str, Any]) -> DemandFilter:
+    model = DemandFilter(**{k: held[k] for k in _ARGUMENTS})
+    for name in _FITTED:
+        setattr(model, name, held[name])
+    return model
+
+
+def _read(path: str | Path) -> dict[str, Any]:
+    held = _store.load(path, _CLASSES)
+    if not isinstance(held, dict) or held.get("format") != _FORMAT:
+        raise DataError(f"{path} is no stored posterior of format {_FORMAT}")
+    return held
+
+
 @dataclass(frozen=True)
 class Posterior:
     """A fitted filter, and the level of every series on its last day given all days so far.
@@ -73,21 +114,15 @@ class Posterior:
     freq: str = "D"
 
     def save(self, path: str | Path) -> None:
-        """Write everything to one npz file, whole or not at all, without pickle.
-
-        What the fit knew of single series' scores, and the summary of its last regression, are
-        left out: a loaded filter estimates nothing anew.
-        """
-        model = {name: getattr(self.model, name) for name in (*_ARGUMENTS, *_FITTED)}
+        """Write everything to one npz file, as :func:`save_filter` does."""
         held = {
             "format": _FORMAT,
-            "model": model,
+            "model": _held(self.model),
             "state": self.state,
             "last": self.last.astype("datetime64[ns]").astype(np.int64),
             "freq": self.freq,
         }
-        nothing = np.zeros((0, 0))
-        _store.save(path, held, {"result": None, "scores": nothing, "curvatures": nothing})
+        _store.save(path, held, _LEFT_OUT)
 
     @classmethod
     def load(cls, path: str | Path) -> Posterior:
@@ -98,13 +133,9 @@ class Posterior:
         DataError
             If the file is no stored posterior, or one of another version.
         """
-        held: dict[str, Any] = _store.load(path, _CLASSES)
-        if not isinstance(held, dict) or held.get("format") != _FORMAT:
-            raise DataError(f"{path} is no stored posterior of format {_FORMAT}")
-        model = DemandFilter(**{k: held["model"][k] for k in _ARGUMENTS})
-        for name in _FITTED:
-            setattr(model, name, held["model"][name])
-        return cls(model, held["state"], held["last"].view("datetime64[ns]"), held["freq"])
+        held = _read(path)
+        last = held["last"].view("datetime64[ns]")
+        return cls(_model(held["model"]), held["state"], last, held["freq"])
 
 
 class Update(NamedTuple):

@@ -43,7 +43,8 @@ def known_features(
     Raises
     ------
     PanelError
-        If `future` lacks a covariate that `history` has.
+        If `future` lacks a covariate that `history` has, or has texts where that has numbers or the
+        other way round.
 
     Examples
     --------
@@ -62,6 +63,8 @@ def known_features(
             f"future lacks the known covariate(s) {', '.join(missing)} of the panel: add their "
             "planned values, or drop them from the panel before fitting"
         )
+    if future is not None:
+        _refuse_other_kinds(history, future, covariates)
     out: dict[str, pd.Series | np.ndarray | pd.Categorical] = dict(calendar_features(rows[DS]))
     events = [c for c in covariates if c.startswith("event_name")]
     if events:
@@ -93,9 +96,38 @@ def calendar_features(ds: pd.Series) -> dict[str, np.ndarray]:
     return {k: np.asarray(v, dtype=np.float32)[codes] for k, v in columns.items()}
 
 
+_NUMBERS = ("boolean", "integer", "floating", "mixed-integer-float", "decimal")
+"""What a column of objects may hold, missing values besides, and be one of numbers: a flag that
+was joined to more days than it has comes so."""
+
+
+def _is_number(values: pd.Series) -> bool:
+    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+        return True
+    if values.dtype != object:
+        return False
+    return pd.api.types.infer_dtype(values, skipna=True) in _NUMBERS
+
+
+def _refuse_other_kinds(history: pd.DataFrame, future: pd.DataFrame, covariates: list[str]) -> None:
+    numbers = {c: (_is_number(history[c]), _is_number(future[c])) for c in covariates}
+    odd = [c for c, (past, ahead) in numbers.items() if past != ahead and future[c].notna().any()]
+    if odd:
+        c = odd[0]
+        kinds = [("numbers" if k else "texts or categories") for k in numbers[c]]
+        raise PanelError(
+            f"{len(odd)} known covariate(s) of future are of another kind than the panel's, first "
+            f"{c}: {kinds[0]} ({history[c].dtype}) there, {kinds[1]} ({future[c].dtype}) ahead; "
+            "give both the same dtype"
+        )
+
+
 def _plain(values: pd.Series) -> np.ndarray | pd.Categorical:
     """Numbers and flags as float32, everything else as categories with `NO_EVENT` for missing."""
-    if pd.api.types.is_bool_dtype(values) or pd.api.types.is_numeric_dtype(values):
+    if _is_number(values):
+        if values.dtype == object:
+            codes, found = pd.factorize(values)
+            return np.array([*(float(v) for v in found), np.nan], dtype=np.float32)[codes]
         return values.to_numpy(dtype=np.float32, na_value=np.nan)
     categories = pd.Categorical(values)
     texts = categories.categories.astype(str)

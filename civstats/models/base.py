@@ -22,6 +22,7 @@ from civstats.schema import (
     check_future,
     check_level,
     check_treatment,
+    known_covariates,
 )
 
 Cost = Literal["fast", "slow"]
@@ -56,6 +57,8 @@ class Forecaster(ABC):
         Last day of the panel it was fitted on.
     series_ : pandas.Index
         Series it can forecast.
+    covariates_ : tuple of str
+        Known covariates and attributes of the panel it was fitted on.
     """
 
     name: ClassVar[str]
@@ -67,6 +70,7 @@ class Forecaster(ABC):
 
     cutoff_: pd.Timestamp
     series_: pd.Index
+    covariates_: tuple[str, ...] = ()
 
     @property
     def fills_cores(self) -> bool:
@@ -96,7 +100,9 @@ class Forecaster(ABC):
         Forecaster
             Itself, fitted.
         """
-        self._fit(self._admit(panel))
+        seen = self._admit(panel)
+        self.covariates_ = tuple(known_covariates(seen.columns))
+        self._fit(seen)
         return self
 
     def update(self, panel: pd.DataFrame) -> Forecaster:
@@ -118,6 +124,8 @@ class Forecaster(ABC):
             If the model offers no update.
         ForecastError
             If it was never fitted.
+        PanelError
+            If the panel lacks a covariate or an attribute that the fit had.
         """
         if not self.can_update:
             raise CivstatsError(
@@ -125,6 +133,12 @@ class Forecaster(ABC):
             )
         if not hasattr(self, "cutoff_"):
             raise ForecastError(f"{self.name} is not fitted: call fit(panel) first")
+        lacking = [c for c in self.covariates_ if c not in panel.columns]
+        if lacking:
+            raise PanelError(
+                f"the panel lacks {', '.join(lacking)}, which {self.name} was fitted with: add what "
+                "is missing, or fit again without it"
+            )
         self._update(self._admit(panel))
         return self
 

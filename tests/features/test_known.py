@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from civstats.features.known import EVENT_REACH, known_features
-from civstats.schema import NO_EVENT, PanelError, validate_panel
+from civstats.schema import NO_EVENT, OUTCOMES, PanelError, validate_panel
 
 H = 14
 
@@ -116,6 +116,21 @@ def test_a_future_without_a_covariate_is_refused(panel):
     history, future = split(panel)
     with pytest.raises(PanelError, match=r"lacks the known covariate.*price"):
         known_features(history, future.drop(columns="price"))
+
+
+def test_a_flag_that_was_joined_with_gaps_is_still_a_flag(panel):
+    history = panel.assign(promo=np.arange(len(panel)) % 2 == 0)
+    days = pd.date_range(panel["ds"].max() + pd.Timedelta(days=1), periods=2)
+    future = panel.groupby("unique_id", observed=True).head(2).copy()
+    future["ds"] = np.tile(days, len(future) // 2)
+    future = future.drop(columns=[c for c in OUTCOMES if c in future])
+    flag = pd.Series([True, np.nan] * (len(future) // 2), index=future.index, dtype=object)
+    got = known_features(history, future.assign(promo=flag))["promo"]
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(got, [1.0, np.nan] * (len(future) // 2))
+    for past, ahead in ((history["promo"], "yes"), ("yes", True)):
+        with pytest.raises(PanelError, match="promo: .* the same dtype"):
+            known_features(history.assign(promo=past), future.assign(promo=ahead))
 
 
 def test_missing_prices_stay_missing(panel):

@@ -250,6 +250,12 @@ def test_a_future_that_makes_no_sense_is_refused_with_its_mend(history, future) 
         _build("SeasonalNaive", "ignore").fit(history.sample(frac=1, random_state=0))
 
 
+def test_an_update_must_have_the_covariates_of_the_fit(history) -> None:
+    model = _build("SeasonalNaive", "mask").fit(history)
+    with pytest.raises(PanelError, match="lacks price, dept_id"):
+        model.update(history.drop(columns=["price", "dept_id"]))
+
+
 @every_model
 def test_truth_is_never_read(name, treatment, history, future) -> None:
     rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ from civstats.models.deepar._losses import (  # noqa: E402
     CensoredNegativeBinomial,
     CensoredPoisson,
     ExactStudentT,
+    mean_cut_at_zero,
 )
 from civstats.models.deepar._survival import count_log_likelihood, log_survival  # noqa: E402
 
@@ -164,7 +165,17 @@ def test_draws_have_the_moments_of_the_distribution(name) -> None:
         drawn = loss.draw(arguments).numpy()
     assert drawn.mean() == pytest.approx(mean, abs=5 * np.sqrt(variance / n))
     assert drawn.var() == pytest.approx(variance, rel=0.03)
-    assert float(loss.mean(arguments)[0]) == mean
+    assert float(loss.mean(arguments)[0]) == pytest.approx(mean, rel=1e-6)
+
+
+@pytest.mark.parametrize(("df", "loc", "scale"), [(3.5, 0.0, 1.0), (5, -2.0, 1.5), (30, 4, 0.5)])
+def test_the_mean_of_student_t_cut_at_zero(df, loc, scale) -> None:
+    from scipy import integrate
+
+    law = stats.t(df, loc, scale)
+    want, _ = integrate.quad(lambda x: law.sf(x), 0, np.inf, epsabs=1e-12)
+    found = mean_cut_at_zero(*(np.array([float(v)]) for v in (df, loc, scale)))
+    assert found[0] == pytest.approx(want, rel=1e-7)
 
 
 def test_student_t_is_that_of_scipy() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from neuralforecast import register_loss
@@ -190,12 +191,26 @@ class ExactStudentT(CensoredLoss):
         return t.log_prob(y.double())
 
     def mean(self, distr_args: Parameters) -> torch.Tensor:
-        return distr_args[1].clamp(min=0.0)
+        """Return the mean of draws cut at 0: E[max(X, 0)], which exceeds the location."""
+        loc = distr_args[1]
+        mean = mean_cut_at_zero(*(x.double().cpu().numpy() for x in distr_args))
+        return torch.as_tensor(mean, dtype=loc.dtype, device=loc.device)
 
     def draw(self, distr_args: Parameters) -> torch.Tensor:
         df, loc, scale = distr_args
         t = torch.distributions.StudentT(df, loc, scale, validate_args=False)
         return t.sample().clamp(min=0.0)
+
+
+def mean_cut_at_zero(df: np.ndarray, loc: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return E[max(X, 0)] of Student's t with more than one degree of freedom, by element."""
+    from scipy import stats
+
+    z = loc / scale
+    # The first moment of the tail beyond -z is (df + z^2) / (df - 1) times the density there.
+    tail = scale * (df + z**2) / (df - 1.0) * stats.t.pdf(z, df)
+    out: np.ndarray = loc * stats.t.cdf(z, df) + tail
+    return out
 
 
 LOSSES: dict[str, type[CensoredLoss]] = {

@@ -64,6 +64,16 @@ class Shape:
 class _Embedding:
     """Turns codes of categories into embeddings, before a network's forward."""
 
+    @torch.no_grad()
+    def settle_unknown(self) -> None:
+        """Give labels that training never saw (code 0) the mean of those it saw.
+
+        No gradient ever reached their row: it would be whatever the seed drew.
+        """
+        net: Any = self
+        for table in (*net.futr_cat_embeddings, *net.stat_cat_embeddings):
+            table.weight[0] = table.weight[1:].mean(dim=0)
+
     def embedded(self, batch: Batch) -> Batch:
         """Return the batch with numbers only."""
         net: Any = self

@@ -14,7 +14,7 @@ import torch
 from civstats._io import atomic
 from civstats.schema import DataError
 
-_FORMAT = 2
+_FORMAT = 3
 """Raised whenever networks change: states of other networks are not gone on from."""
 _WARM_UP = 0.05
 _LAST_RATE = 0.02

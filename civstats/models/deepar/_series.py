@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _PRIOR_DAYS = 7.0
 """Days that the mean over series counts for in the mean of one."""
+_MOST_OVER_SALES = 2.0
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,8 @@ class SeriesData:
         Where that is no record of sales.
     touched : numpy.ndarray of bool
         Stockout days, whatever is made of them.
-    units, days : numpy.ndarray, float64, shape (n_series, n_periods + 1)
-        Running sums of sales and of days in stock, for scales.
+    units, days, bounds : numpy.ndarray, float64, shape (n_series, n_periods + 1)
+        Running sums of sales, of days in stock and of days with a bound, for scales.
     prior : numpy.ndarray, float64, shape (n_series,)
         Mean of the series over all its days in stock, shrunk to that of all series.
     start, end : numpy.ndarray of int, shape (n_series,)
@@ -74,6 +75,7 @@ class SeriesData:
     touched: np.ndarray
     units: np.ndarray
     days: np.ndarray
+    bounds: np.ndarray
     prior: np.ndarray
     start: np.ndarray
     end: np.ndarray
@@ -84,19 +86,24 @@ class SeriesData:
     static: np.ndarray
 
     def scale(self, series: np.ndarray, origin: np.ndarray, window: int) -> np.ndarray:
-        """Return the in-stock mean of the last `window` periods before each origin, positive."""
+        """Return the in-stock mean of the last `window` periods before each origin, positive.
+
+        Units sold on days that sold out count, those days do not: the mean of an exponential whose
+        draws are censored. See :func:`_mean` for its bound.
+        """
         first = np.maximum(origin - window, 0)
-        units = self.units[series, origin] - self.units[series, first]
-        days = self.days[series, origin] - self.days[series, first]
-        mean = (units + _PRIOR_DAYS * self.prior[series]) / (days + _PRIOR_DAYS)
+        units, days, bounds = (
+            x[series, origin] - x[series, first] for x in (self.units, self.days, self.bounds)
+        )
+        mean = _mean(units + _PRIOR_DAYS * self.prior[series], days + _PRIOR_DAYS, bounds)
         return np.maximum(mean, 1e-3).astype(np.float32)
 
     def digest(self) -> str:
         """Return what tells these data from any other."""
         digest = hashlib.blake2b(repr([str(i) for i in self.ids]).encode(), digest_size=16)
         digest.update(repr((self.dates[0], len(self.dates))).encode())
-        for name in ("target", "weight", "bound", "exposure", "history", "filled", "shared", "own",
-                     "static"):  # fmt: skip
+        for name in ("target", "weight", "bound", "exposure", "history", "filled", "touched",
+                     "units", "days", "start", "end", "shared", "own", "static"):  # fmt: skip
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return digest.hexdigest()
 
@@ -154,8 +161,9 @@ def series_data(
         filled[at] = touched[at]
     units = _running(np.where(known, sold.y, 0))
     days = _running(sold.exposure)
-    total, lived = units[:, -1], days[:, -1]
-    overall = total.sum() / max(lived.sum(), 1.0)
+    bounds = _running(known & sold.censored)
+    total, lived, sold_out = units[:, -1], days[:, -1], bounds[:, -1]
+    overall = _mean(total.sum(), max(lived.sum(), 1.0), sold_out.sum())
     shared, own, shared_at, own_at = _features(panel, coding, at, sold.y.shape)
     return SeriesData(
         ids=sold.ids,
@@ -170,7 +178,8 @@ def series_data(
         touched=touched,
         units=units,
         days=days,
-        prior=(total + _PRIOR_DAYS * overall) / (lived + _PRIOR_DAYS),
+        bounds=bounds,
+        prior=_mean(total + _PRIOR_DAYS * overall, lived + _PRIOR_DAYS, sold_out),
         start=sold.start,
         end=sold.end,
         shared=shared,
@@ -184,6 +193,15 @@ def series_data(
 def covariates_of(panel: pd.DataFrame) -> pd.DataFrame:
     """Return what a forecast needs of a panel's rows besides sales: keys and known covariates."""
     return panel[[ID, DS, *known_covariates(panel.columns)]]
+
+
+def _mean(units: Any, days: Any, bounds: Any) -> Any:
+    """Return units over days in stock, at most twice those over all days that sold something.
+
+    Of a series that sells out day after day nobody knows the mean, and units over no days at all
+    would put it anywhere.
+    """
+    return np.minimum(units / days, _MOST_OVER_SALES * units / (days + bounds))
 
 
 def _running(x: np.ndarray) -> np.ndarray:

@@ -152,9 +152,11 @@ def _mean_and_family(
 ) -> tuple[np.ndarray, Any]:
     from scipy import stats
 
+    from civstats.models.deepar._losses import mean_cut_at_zero
+
     if distribution == "student_t":
         df, loc, scale = arguments
-        return np.maximum(loc, 0.0), stats.t(df, loc, scale)
+        return mean_cut_at_zero(df, loc, scale), stats.t(df, loc, scale)
     if distribution == "poisson":
         return arguments[0], stats.poisson(arguments[0])
     mean, alpha = arguments

@@ -142,6 +142,7 @@ def train(
                         run.store(checkpoint)
         if run.best is not None:
             network.load_state_dict(run.best)
+    network.settle_unknown()
     network.eval()
     return run.log
 
