@@ -88,6 +88,33 @@ def test_directions_part_prior_and_likelihood():
     np.testing.assert_allclose(made @ (strength * hint / (1 + strength)), mean, rtol=1e-6)
 
 
+def test_departments_know_events_of_the_same_days_by_their_sum():
+    """Directions are orthogonal, within blocks, and part what the days say."""
+    rng = np.random.default_rng(3)
+    block = np.array([0, 1, 1, 0, 1])
+    x = rng.normal(size=(2, 60, 5))
+    x[:, :, 2] = x[:, :, 1]
+    information = np.einsum("dnk,dnl->dkl", x, x)
+    at, truth = rng.normal(size=(2, 5)), rng.normal(size=(2, 5)) * 0.05
+    slope = np.einsum("dkl,dl->dk", information, truth)
+    turn, hint, strength = Known(at, slope, information).apart(block)
+    for d in range(2):
+        np.testing.assert_allclose(turn[d] @ turn[d].T, np.eye(5), atol=1e-12)
+        assert (turn[d][block[:, None] != block] == 0).all()
+        for b in (0, 1):
+            own = block == b
+            v = turn[d][np.ix_(own, own)]
+            parted = v.T @ information[d][np.ix_(own, own)] @ v
+            np.testing.assert_allclose(parted, np.diag(strength[d][own]), atol=1e-8)
+        unknown = turn[d][:, int(np.argmin(strength[d]))]
+        np.testing.assert_allclose(abs(unknown), [0, 2**-0.5, 2**-0.5, 0, 0], atol=1e-6)
+        assert strength[d].min() < 1e-8
+        # One Newton step where something is known, a stay where nothing is.
+        step = hint[d] - turn[d].T @ at[d]
+        expected = turn[d].T @ slope[d] / np.where(strength[d] > 1e-8, strength[d], np.inf)
+        np.testing.assert_allclose(step, expected, atol=1e-10)
+
+
 def test_the_layout_of_pooled_coefficients_keeps_their_prior():
     """Whatever hint and strength, also one that depends on another variable."""
     import pymc as pm

@@ -89,6 +89,7 @@ def model_arrays(
     turn, turned_hint, turned_strength = hints.known.together(
         layout.prior_sd * priors.coefficient_scale, hints.between_sd
     )
+    own_turn, own_hint, own_strength = hints.known.apart(layout.block)
     obs = sales.obs
     units = obs.y[obs.kind == EXACT]
     one = np.zeros(len(layout.dates), dtype=np.int64)
@@ -104,8 +105,9 @@ def model_arrays(
         "constant": np.array(-special.gammaln(units + 1.0).sum()),
         "item_hint": hints.item,
         "item_strength": hints.item_strength,
-        "department_hint": hints.known.hint,
-        "department_strength": hints.known.strength,
+        "department_turn": own_turn,
+        "department_hint": own_hint,
+        "department_strength": own_strength,
         "turn": turn,
         "turned_hint": turned_hint,
         "turned_strength": turned_strength,
@@ -182,8 +184,13 @@ def coefficients(layout: Layout, priors: Priors, hints: Hints, data: Data) -> An
     pooled = pm.Deterministic("coefficient", scale * pt.dot(turn, turned), dims="regressor")
     if not layout.has_departments:
         return pooled[None, :]
+    # A department's own are laid out in directions, too: of events on the same days it knows the
+    # sum, and the rest must follow the mean.
+    own_turn = data["department_turn"]
+    mean = (own_turn * pooled[None, :, None]).sum(axis=1)
     hint, strength = data["department_hint"], data["department_strength"]
-    beta = informed("coefficient", pooled[None, :], sd[of][None, :], hint, strength, (n, k))
+    directions = informed("coefficient", mean, sd[of][None, :], hint, strength, (n, k))
+    beta = (own_turn * directions[:, None, :]).sum(axis=2)
     return pm.Deterministic("department_coefficient", beta, dims=("department", "regressor"))
 
 

@@ -33,18 +33,36 @@ class Known:
     slope: np.ndarray
     information: np.ndarray
 
-    @property
-    def strength(self) -> np.ndarray:
-        """Information of each coefficient, the others known, shape (n_departments, n_regressors)."""
-        return np.maximum(np.einsum("dkk->dk", self.information), 0.0)
+    def apart(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return directions in which each department's own coefficients are known one by one.
 
-    @property
-    def hint(self) -> np.ndarray:
-        """Best value of each coefficient, the others known, shape (n_departments, n_regressors)."""
-        strength = self.strength
-        step = np.where(strength > 1e-8, self.slope / np.maximum(strength, 1e-8), 0.0)
-        out: np.ndarray = self.at + np.clip(step, -0.5, 0.5)
-        return out
+        Two events that fall on the same days are known by their sum alone. Coefficients of a block
+        have the same spread about the mean, so their prior is the same in all directions.
+
+        Parameters
+        ----------
+        block : numpy.ndarray of int, shape (n_regressors,)
+
+        Returns
+        -------
+        turn : numpy.ndarray, shape (n_departments, n_regressors, n_regressors)
+            Orthogonal, a column per direction, each within one block.
+        hint, strength : numpy.ndarray, shape (n_departments, n_regressors)
+            Best value and information of each direction, the others known.
+        """
+        turn = np.zeros_like(self.information)
+        strength = np.zeros_like(self.at)
+        for d, information in enumerate(self.information):
+            for b in np.unique(block):
+                own = np.flatnonzero(block == b)
+                found = information[np.ix_(own, own)]
+                value, vectors = np.linalg.eigh(0.5 * (found + found.T))
+                turn[np.ix_([d], own, own)] = vectors
+                strength[d, own] = np.maximum(value, 0.0)
+        at, slope = (np.einsum("dkj,dk->dj", turn, x) for x in (self.at, self.slope))
+        known = strength > 1e-8
+        step = np.where(known, slope / np.where(known, strength, 1.0), 0.0)
+        return turn, at + np.clip(step, -0.5, 0.5), strength
 
     def together(self, scale: np.ndarray, between: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return directions in which the departments' mean is known one by one.
