@@ -129,7 +129,7 @@ def test_a_flag_that_was_joined_with_gaps_is_still_a_flag(panel):
     assert got.dtype == np.float32
     np.testing.assert_array_equal(got, [1.0, np.nan] * (len(future) // 2))
     for past, ahead in ((history["promo"], "yes"), ("yes", True)):
-        with pytest.raises(PanelError, match="promo: .* the same dtype"):
+        with pytest.raises(PanelError, match=r"promo: .* the same dtype"):
             known_features(history.assign(promo=past), future.assign(promo=ahead))
 
 

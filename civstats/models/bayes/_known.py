@@ -57,7 +57,7 @@ class Known:
                 own = np.flatnonzero(block == b)
                 found = information[np.ix_(own, own)]
                 value, vectors = np.linalg.eigh(0.5 * (found + found.T))
-                turn[np.ix_([d], own, own)] = vectors
+                turn[d][np.ix_(own, own)] = vectors
                 strength[d, own] = np.maximum(value, 0.0)
         at, slope = (np.einsum("dkj,dk->dj", turn, x) for x in (self.at, self.slope))
         known = strength > 1e-8

@@ -22,6 +22,7 @@ import torch
 from neuralforecast import models
 
 from civstats.models.deepar._losses import LOSSES
+from civstats.schema import CivstatsError
 
 Batch = dict[str, torch.Tensor]
 _LARGEST_EFFECT = 2.0
@@ -224,5 +225,13 @@ def threads(n: int) -> Iterator[None]:
 def choose_device(wanted: str | None) -> torch.device:
     """Return the device to compute on: the GPU where there is one, unless told otherwise."""
     if wanted is not None:
-        return torch.device(wanted)
+        try:
+            device = torch.device(wanted)
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise CivstatsError(
+                f"device {wanted!r} cannot be used here ({str(error).splitlines()[0]}); leave it "
+                "out to take the GPU where there is one, or name 'cpu'"
+            ) from error
+        return device
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

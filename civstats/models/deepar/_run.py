@@ -14,7 +14,7 @@ import torch
 from civstats._io import atomic
 from civstats.schema import DataError
 
-_FORMAT = 3
+_FORMAT = 4
 """Raised whenever networks change: states of other networks are not gone on from."""
 _WARM_UP = 0.05
 _LAST_RATE = 0.02
@@ -57,6 +57,11 @@ class Schedule:
 
 class Run:
     """Where training stands; stored and restored to the last bit."""
+
+    _HELD = frozenset(
+        ("network", "optimiser", "rates", "picks", "torch", "step", "stopped", "waited", "lowest",
+         "best", "log")
+    )  # fmt: skip
 
     def __init__(self, network: Any, optimiser: Any, rates: Any, picks: torch.Generator) -> None:
         self.network, self.optimiser, self.rates, self.picks = network, optimiser, rates, picks
@@ -112,6 +117,10 @@ class Run:
                 f"the checkpoint {path} cannot be read ({type(error).__name__}): delete it to start "
                 "afresh"
             ) from error
+        if not isinstance(held, dict) or not set(held) >= self._HELD:
+            raise DataError(
+                f"the checkpoint {path} is of something else: delete it to start afresh"
+            )
         self.network.load_state_dict(held["network"])
         self.optimiser.load_state_dict(held["optimiser"])
         self.rates.load_state_dict(held["rates"] | {"lr_lambdas": [None]})

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from civstats.demand_filter import DemandFilter
 
 _PRIOR_DAYS = 7.0
-"""Days that the mean over series counts for in the mean of one."""
+"""Days that the mean of all days before counts for in the mean of the last ones."""
+_OVERALL_DAYS = 1.0
+"""Days that the mean of all series counts for in that of one."""
 _MOST_OVER_SALES = 2.0
 
 
@@ -53,8 +55,8 @@ class SeriesData:
         Stockout days, whatever is made of them.
     units, days, bounds : numpy.ndarray, float64, shape (n_series, n_periods + 1)
         Running sums of sales, of days in stock and of days with a bound, for scales.
-    prior : numpy.ndarray, float64, shape (n_series,)
-        Mean of the series over all its days in stock, shrunk to that of all series.
+    overall : numpy.ndarray, float64, shape ()
+        Mean of all series over their days in stock.
     start, end : numpy.ndarray of int, shape (n_series,)
     shared : numpy.ndarray, float32, shape (n_periods, n_shared)
         Features that all series have in common.
@@ -76,7 +78,7 @@ class SeriesData:
     units: np.ndarray
     days: np.ndarray
     bounds: np.ndarray
-    prior: np.ndarray
+    overall: np.ndarray
     start: np.ndarray
     end: np.ndarray
     shared: np.ndarray
@@ -88,14 +90,18 @@ class SeriesData:
     def scale(self, series: np.ndarray, origin: np.ndarray, window: int) -> np.ndarray:
         """Return the in-stock mean of the last `window` periods before each origin, positive.
 
-        Units sold on days that sold out count, those days do not: the mean of an exponential whose
-        draws are censored. See :func:`_mean` for its bound.
+        Shrunk to that of all days before, and that to the mean of all series: a launch of which a
+        day or two are known is most like itself. Units sold on days that sold out count, those days
+        do not: the mean of an exponential whose draws are censored. See :func:`_mean` for its bound.
         """
         first = np.maximum(origin - window, 0)
+        past = [x[series, origin] for x in (self.units, self.days, self.bounds)]
         units, days, bounds = (
-            x[series, origin] - x[series, first] for x in (self.units, self.days, self.bounds)
+            p - x[series, first]
+            for p, x in zip(past, (self.units, self.days, self.bounds), strict=True)
         )
-        mean = _mean(units + _PRIOR_DAYS * self.prior[series], days + _PRIOR_DAYS, bounds)
+        prior = _mean(past[0] + _OVERALL_DAYS * self.overall, past[1] + _OVERALL_DAYS, past[2])
+        mean = _mean(units + _PRIOR_DAYS * prior, days + _PRIOR_DAYS, bounds)
         return np.maximum(mean, 1e-3).astype(np.float32)
 
     def digest(self) -> str:
@@ -103,7 +109,7 @@ class SeriesData:
         digest = hashlib.blake2b(repr([str(i) for i in self.ids]).encode(), digest_size=16)
         digest.update(repr((self.dates[0], len(self.dates))).encode())
         for name in ("target", "weight", "bound", "exposure", "history", "filled", "touched",
-                     "units", "days", "start", "end", "shared", "own", "static"):  # fmt: skip
+                     "units", "days", "bounds", "overall", "start", "end", "shared", "own", "static"):  # fmt: skip
             digest.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return digest.hexdigest()
 
@@ -162,8 +168,8 @@ def series_data(
     units = _running(np.where(known, sold.y, 0))
     days = _running(sold.exposure)
     bounds = _running(known & sold.censored)
-    total, lived, sold_out = units[:, -1], days[:, -1], bounds[:, -1]
-    overall = _mean(total.sum(), max(lived.sum(), 1.0), sold_out.sum())
+    total, lived, sold_out = (x[:, -1].sum() for x in (units, days, bounds))
+    overall = _mean(total, max(lived, 1.0), sold_out)
     shared, own, shared_at, own_at = _features(panel, coding, at, sold.y.shape)
     return SeriesData(
         ids=sold.ids,
@@ -179,7 +185,7 @@ def series_data(
         units=units,
         days=days,
         bounds=bounds,
-        prior=_mean(total + _PRIOR_DAYS * overall, lived + _PRIOR_DAYS, sold_out),
+        overall=np.array(overall, dtype=np.float64),
         start=sold.start,
         end=sold.end,
         shared=shared,

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from civstats.schema import CivstatsError, check_h
 
 HISTORIES = ("filled", "raw")
 DISTRIBUTIONS = ("negbin", "poisson", "student_t")
+
+
+_WHOLE = {
+    "input_size": 1, "hidden_size": 1, "n_layers": 1, "embedding_size": 1, "batch_size": 1,
+    "max_steps": 1, "val_every": 1, "patience": 1, "trajectories": 1, "num_threads": 0, "seed": 0,
+}  # fmt: skip
+_LARGEST = 2**32 - 1
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise CivstatsError(f"{name} must be a whole number, but got {value!r}")
+    if value < least:
+        raise CivstatsError(f"{name} must be {least} or more, but got {value!r}")
+    if value > _LARGEST:
+        raise CivstatsError(f"{name} must be at most 2^32 - 1, but got {value!r}")
+    return int(value)
 
 
 @dataclass(frozen=True)
@@ -39,6 +58,8 @@ class Settings:
     seed: int
 
     def __post_init__(self) -> None:
+        for name, least in _WHOLE.items():
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least))
         check_h(self.h)
         if self.distribution not in DISTRIBUTIONS:
             raise CivstatsError(
@@ -54,11 +75,6 @@ class Settings:
             raise CivstatsError(
                 f"history must be one of {', '.join(HISTORIES)}, but got {self.history!r}"
             )
-        whole = ("input_size", "hidden_size", "n_layers", "embedding_size", "batch_size",
-                 "max_steps", "val_every", "patience", "trajectories")  # fmt: skip
-        for name in whole:
-            if getattr(self, name) < 1:
-                raise CivstatsError(f"{name} must be 1 or more, but got {getattr(self, name)!r}")
         if not self.learning_rate > 0 or not self.grad_clip > 0 or not 0 <= self.dropout < 1:
             raise CivstatsError(
                 "learning_rate and grad_clip must be positive and dropout in [0, 1), but got "

@@ -56,11 +56,16 @@ def training_cut(windows: Windows, val_size: int, *, drop_windows: bool, name: s
     nothing = np.empty(0, dtype=int)
     if val_size:
         series, origin = _windows_until(windows, n - val_size, drop_windows)
-        last = np.full(len(data.ids), n - val_size)
-        counted = data.weight[:, n - val_size :].sum(1) > 0
-        val = np.flatnonzero(counted & (data.start < last))
+        # One window after the other over all days held back, the last ones to the end.
+        late = n - windows.h
+        origins = np.unique(np.r_[np.arange(n - val_size, late + 1, windows.h), late])
+        origins = origins[origins > 0]
+        seen = np.zeros((len(data.ids), n + 1))
+        np.cumsum(data.weight, axis=1, out=seen[:, 1:])
+        counted = seen[:, origins + windows.h] > seen[:, origins]
+        val, at = np.nonzero(counted & (data.start[:, None] < origins))
         if len(series) and len(val):
-            return Cut(series, origin, n - val_size, val, last[val])
+            return Cut(series, origin, n - val_size, val, origins[at])
     series, origin = _windows_until(windows, n, drop_windows)
     if not len(series):
         why = "give a longer history"
@@ -219,7 +224,7 @@ def validate(network: Any, windows: Windows, cut: Cut, size: int = 512) -> float
         )
         total, days = total + float(value) * weight, days + weight
     network.train()
-    return total / max(days, 1.0)
+    return total / days if days else math.nan
 
 
 @contextmanager
