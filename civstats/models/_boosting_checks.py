@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.models._booster import OBJECTIVES
-from civstats.schema import CENSORED, CivstatsError, ForecastError, PanelError, Y
+from civstats.schema import CivstatsError, ForecastError, PanelError, Y, treated_sales
 
 TARGETS = ("daily", "next_day", "week_sum")
 HISTORIES = ("exposure", "filter")
@@ -55,7 +55,8 @@ def check_censorable(panel: pd.DataFrame, name: str) -> None:
             f"{name} under censor needs whole units: {odd} row(s) with fractional "
             f"sales; rescale {Y}, or use treatment ignore or mask"
         )
-    if CENSORED in panel.columns and panel[CENSORED].all():
+    sales, _, bound = treated_sales(panel, "censor")
+    if not (np.isfinite(sales) & ~bound).any():
         raise ForecastError(
             f"{name} under censor: all {len(panel)} row(s) are censored, and bounds "
             "alone have no finite demand that fits them best; check the flags, or give a "

@@ -323,6 +323,11 @@ def test_paths_are_joint_seeded_and_leave_global_generators_alone(panel, masked)
 
 
 def test_p50_and_p90_are_among_the_outputs(panel, masked, censored) -> None:
+    for model in (masked, TFT(**SMALL).fit(panel)):
+        forecast = model.predict(_future(panel), level=[95])
+        usual = model.predict(_future(panel), level=[80, 95])
+        assert forecast.level == (80.0, 95.0)
+        pd.testing.assert_frame_equal(forecast.frame, usual.frame)
     for model in (masked, censored):
         forecast = model.predict(_future(panel), level=[80], n_paths=100)
         ordered = np.sort(forecast.paths.to_numpy(), axis=1)
@@ -494,6 +499,18 @@ def test_what_cannot_be_done_is_refused(panel, masked) -> None:
     for treatment in ("ignore", "mask", "censor"):
         with pytest.raises(PanelError, match="whole units"):
             DeepAR(treatment=treatment, **DEEPAR).fit(fractions)
+    # The mends lead to what works.
+    for treatment in ("mask", "ignore"):
+        student = DeepAR(treatment=treatment, distribution="student_t", **DEEPAR)
+        if treatment == "mask":
+            with pytest.raises(PanelError, match=r"filter of counts.* under treatment 'ignore'"):
+                student.fit(fractions)
+        else:
+            student.fit(fractions)
+    contradicted = panel.drop(columns=[STOCK, CENSORED]).assign(**{IN_STOCK_SHARE: 0.0})
+    contradicted[Y] = np.maximum(contradicted[Y], 1)
+    with pytest.raises(ForecastError, match="bounds alone"):
+        DeepAR(treatment="censor", **DEEPAR).fit(validate_panel(contradicted))
     free = validate_panel(fractions.drop(columns=[STOCK, CENSORED]))
     sold = DeepAR(distribution="student_t", **DEEPAR).fit(free).predict(_future(panel), n_paths=9)
     assert (sold.paths.to_numpy() != np.rint(sold.paths.to_numpy())).any()

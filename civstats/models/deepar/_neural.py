@@ -26,6 +26,7 @@ from civstats.schema import (
     ForecastError,
     PanelError,
     Y,
+    stockout_days,
     treated_sales,
 )
 
@@ -70,10 +71,9 @@ class NeuralForecaster(Forecaster):
         from civstats.models.deepar import _networks, _run, _training
 
         s = self.settings
+        _check_counts(panel, self.name, s)
         if s.treatment == "censor":
             check_censorable(panel, self.name)
-        elif s.distribution != "student_t":
-            _check_counts(panel, self.name)
         if not np.isfinite(treated_sales(panel, s.treatment)[0]).any():
             raise ForecastError(
                 f"{self.name}: every day is a stockout day, which leaves nothing to learn demand "
@@ -231,6 +231,11 @@ class NeuralForecaster(Forecaster):
         return _store.load(cls, Path(folder), device)
 
 
+def with_p90(level: list[float]) -> list[float]:
+    """Return levels with 80 among them: p50 and p90 are always among the outputs."""
+    return sorted({*level, 80.0})
+
+
 def _need_torch(name: str) -> None:
     """Say how to get what is missing before an import says that it is."""
     missing = [m for m in ("torch", "neuralforecast") if find_spec(m) is None]
@@ -241,11 +246,18 @@ def _need_torch(name: str) -> None:
         )
 
 
-def _check_counts(panel: pd.DataFrame, name: str) -> None:
+def _check_counts(panel: pd.DataFrame, name: str, s: Settings) -> None:
+    filtered = s.treatment != "ignore" and s.history == "filled" and stockout_days(panel).any()
+    if s.distribution == "student_t" and not filtered:
+        return
     y = panel[Y].to_numpy()
     odd = int((y != np.rint(y)).sum())
     if odd:
+        why = "a distribution of counts"
+        if s.distribution == "student_t":
+            why = "stockout days filled in, by a filter of counts,"
         raise PanelError(
-            f"{name} with a distribution of counts needs whole units: {odd} row(s) with "
-            f"fractional sales; rescale {Y}, or use distribution='student_t'"
+            f"{name} with {why} needs whole units: {odd} row(s) with fractional sales; rescale {Y} to "
+            "units (packs, hundreds of grams), or use distribution='student_t' under treatment "
+            "'ignore'"
         )

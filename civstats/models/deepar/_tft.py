@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.models.base import register
-from civstats.models.deepar._neural import NeuralForecaster
+from civstats.models.deepar._neural import NeuralForecaster, with_p90
 from civstats.models.deepar._settings import Settings
 from civstats.schema import (
     CUTOFF,
@@ -112,6 +112,7 @@ max_steps, val_size, val_every, patience, grad_clip, checkpoint, device, num_thr
         column = alias(self.name, self.treatment)
         frame = pd.DataFrame({ID: future[ID].array, DS: future[DS].array, CUTOFF: self.cutoff_})
         frame[column] = mean
+        level = with_p90(level)
         for p in quantiles_of_levels(level):
             frame[quantile_column(column, p)] = np.maximum(family.ppf(p), 0.0)
         marginal = None

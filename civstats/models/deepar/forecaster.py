@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.models.base import register
-from civstats.models.deepar._neural import NeuralForecaster
+from civstats.models.deepar._neural import NeuralForecaster, with_p90
 from civstats.models.deepar._settings import Settings
 from civstats.schema import (
     CUTOFF,
@@ -204,6 +204,7 @@ class DeepAR(NeuralForecaster):
         column = alias(self.name, self.treatment)
         frame = pd.DataFrame({ID: future[ID].array, DS: future[DS].array, CUTOFF: self.cutoff_})
         frame[column] = drawn.mean.ravel()
+        level = with_p90(level)
         probabilities = quantiles_of_levels(level)
         found = _quantiles(drawn.paths[:, :n_used], probabilities)
         for p, values in zip(probabilities, found, strict=True):
