@@ -14,7 +14,8 @@ import numpy as np
 import torch
 
 _CELLS = 2_000_000
-"""Probabilities summed at a time: bounds the memory whatever the bounds are."""
+"""Probabilities summed at a time: bounds the memory where no gradient is asked for. In training the
+graph keeps all of them: about 60 bytes times the sum of a batch part's bounds."""
 _REMOTE = math.log(1e-7)
 """Log survival below which the complement has lost its digits and the upper tail is summed."""
 _TAIL_TERMS = 1024
