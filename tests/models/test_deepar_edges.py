@@ -20,6 +20,7 @@ from civstats.schema import (  # noqa: E402
     STOCK,
     CivstatsError,
     DataError,
+    PanelError,
     Y,
     stockout_days,
     validate_panel,
@@ -146,6 +147,13 @@ def test_a_device_that_is_not_there_is_named(panel) -> None:
     for device in ("foo", *(() if torch.cuda.is_available() else ("cuda",))):
         with pytest.raises(CivstatsError, match="leave it out"):
             DeepAR(device=device, **DEEPAR).fit(panel)
+
+
+@BOTH
+def test_a_covariate_named_like_an_input_of_the_network_is_refused(model, options, panel) -> None:
+    named = panel.assign(absent=pd.Categorical(np.where(panel["promo"], "yes", "no")))
+    with pytest.raises(PanelError, match="named absent: rename"):
+        model(**options).fit(validate_panel(named))
 
 
 # --- labels never seen

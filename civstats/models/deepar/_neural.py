@@ -155,6 +155,12 @@ class NeuralForecaster(Forecaster):
 
         s, coding = self.settings, self._coding
         labels = coding.categories | coding.static
+        taken = sorted({"log_scale", *windows.past_names} & {*coding.names, *coding.static})
+        if taken:
+            raise PanelError(
+                f"{self.name} has inputs of its own named {', '.join(taken)}: rename the panel's "
+                f"column{'s' if len(taken) > 1 else ''}"
+            )
         return Shape(
             h=s.h,
             input_size=s.input_size,
