@@ -17,6 +17,7 @@ from civstats.censoring.objectives import (
     negbin_objective,
     poisson_objective,
 )
+from civstats.censoring.part_days import sample_unseen
 from civstats.censoring.zero_inflated import ZeroInflatedNegBin
 
 Family = CountFamily | Normal
@@ -35,4 +36,5 @@ __all__ = [
     "mean_negative_loglik",
     "negbin_objective",
     "poisson_objective",
+    "sample_unseen",
 ]

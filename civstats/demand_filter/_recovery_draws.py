@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from civstats.censoring import LogNormal, NegBin, Normal, Poisson, ZeroInflatedNegBin
+from civstats.censoring import LogNormal, NegBin, Normal, Poisson, ZeroInflatedNegBin, sample_unseen
 from civstats.censoring.counts import CountFamily
 from civstats.demand_filter._hyper_draws import draw_moves
 from civstats.demand_filter.empirical_bayes import Estimate
@@ -160,21 +160,5 @@ def _part(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Draw the demand of days that sold y in a share of their hours; y itself on whole days."""
-    if isinstance(family, LogNormal):
-        return np.broadcast_to(y / share, eta.shape)
-    if isinstance(family, Normal):
-        return y + (1 - share) * np.maximum(eta, 0.0)
-    # As in censoring._conditional_rows.rest: one gamma for the whole day, known better for y.
-    alpha = float(family.inverse_dispersion)
-    mu = np.exp(eta)
-    more = mu * (1 - share) * (1 + alpha * y) / (1 + alpha * mu * share)
-    with np.errstate(divide="ignore"):
-        log_more = np.log(more)
-    size = np.inf if alpha == 0 else 1 / alpha + y
-    left = NegBin(size).sample(log_more, rng)
-    if isinstance(family, ZeroInflatedNegBin):
-        zero = float(family.zero_prob)
-        none_seen = np.exp(NegBin(family.dispersion).logpmf(0.0, eta, share))
-        structural = zero / (zero + (1 - zero) * none_seen)
-        left = np.where((y == 0) & (rng.random(eta.shape) < structural), 0.0, left)
+    left, _ = sample_unseen(family, y, eta, share, rng)
     return np.where(share < 1, y + left, y)

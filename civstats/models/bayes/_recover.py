@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from civstats.censoring import Family, NegBin, Normal, ZeroInflatedNegBin
+from civstats.censoring import Family, Normal, sample_unseen
 from civstats.demand_filter._recovery_result import Recovery
 from civstats.demand_filter.layout import BOUND, EXACT
 from civstats.models.bayes._posterior import Draws
@@ -121,20 +121,7 @@ def _given(
     exact = kind == EXACT
     if exact.any():
         seen = np.where(exact, y, 0.0)
-        if isinstance(family, Normal):
-            rest = more = (1 - share) * np.maximum(eta, 0.0)
-        else:
-            alpha, mu = family.inverse_dispersion, np.exp(eta)
-            more = mu * (1 - share) * (1 + alpha * seen) / (1 + alpha * mu * share)
-            with np.errstate(divide="ignore"):
-                size, log_more = 1 / np.asarray(alpha) + seen, np.log(more)
-            rest = NegBin(np.broadcast_to(size, mu.shape)).sample(log_more, rng)
-            if isinstance(family, ZeroInflatedNegBin):
-                zero = np.asarray(family.zero_prob)
-                none = np.exp(NegBin(family.dispersion).logpmf(0.0, eta, np.maximum(share, 1e-9)))
-                structural = np.where(seen == 0, zero / (zero + (1 - zero) * none), 0.0)
-                rest = np.where(rng.random(mu.shape) < structural, 0.0, rest)
-                more = more * (1 - structural)
+        rest, more = sample_unseen(family, seen, eta, share, rng)
         drawn = np.where(exact, seen + rest, drawn)
         expected = np.where(exact, seen + more, expected)
     return np.maximum(drawn, np.where(kind == BOUND, y, 0.0)), expected.mean(axis=0)

@@ -108,7 +108,7 @@ class BayesDemand(Forecaster):
         harmonics: int = 2,
         covariates: bool = True,
         priors: Priors | Mapping[str, Any] | None = None,
-        draws: int = 1500,
+        draws: int = 2000,
         tune: int = 500,
         chains: int = 2,
         target_accept: float = 0.8,
