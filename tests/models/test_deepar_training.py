@@ -14,7 +14,7 @@ from civstats.stockouts.simulate import simulate_stockouts  # noqa: E402
 
 
 @pytest.mark.parametrize("size", [1, 5, 16])
-def test_a_batch_in_parts_has_the_gradient_of_the_whole(size, monkeypatch) -> None:
+def test_a_batch_in_parts_has_the_gradient_of_the_whole(size) -> None:
     """Days with no weight differ between parts: a mean of the parts' means is something else."""
     demand = make_panel(n_series=5, n_days=120, seed=2)
     panel = simulate_stockouts(demand, mechanism="inventory", rate=0.3, seed=2)
@@ -35,8 +35,7 @@ def test_a_batch_in_parts_has_the_gradient_of_the_whole(size, monkeypatch) -> No
     assert len(used) > 4
     wanted = [p.grad.clone() for p in used]
     network.zero_grad()
-    monkeypatch.setattr(_training, "_PART", size)
-    value = _training._backward(network, windows, cut, at, 7)
+    value = _training._backward(network, windows, cut, at, 7, size)
     assert value == pytest.approx(float(whole.detach()), rel=1e-5)
     for parameter, grad in zip(used, wanted, strict=True):
         torch.testing.assert_close(parameter.grad, grad, rtol=1e-4, atol=1e-6)

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from civstats.models.deepar._memory import kept_memory
 from civstats.models.deepar._run import Run, Schedule
 from civstats.models.deepar._windows import Windows
 from civstats.schema import ForecastError
 
 _PART = 64
-"""Windows that go through the network at once on a CPU. The tensors of more are so large that the C
-library hands their memory back to the system after each use; clearing it anew took a third of the
-time of a step (16,000 page faults at 256 windows)."""
+"""Windows that go through the network at once on a CPU whose freed memory cannot be kept: the tensors
+of more are so large that the C library hands their memory back after each use."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ def train(
     optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
     rates = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.rate)
     picks = torch.Generator().manual_seed(schedule.seed)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), kept_memory() as kept:
+        whole = kept or device.type != "cpu"
         torch.manual_seed(schedule.seed)
         run = Run(network, optimiser, rates, picks)
         if checkpoint is not None and checkpoint.exists():
@@ -138,7 +139,7 @@ def train(
         losses: list[float] = []
         with _bar(progress, schedule.max_steps) as advance:
             while run.step < schedule.max_steps and not run.stopped:
-                losses.append(_step(network, windows, cut, schedule, run))
+                losses.append(_step(network, windows, cut, schedule, run, whole=whole))
                 advance(run.step, losses[-1])
                 if run.step % schedule.val_every == 0 or run.step == schedule.max_steps:
                     run.note(float(np.mean(losses)), validate(network, windows, cut), schedule)
@@ -152,10 +153,13 @@ def train(
     return run.log
 
 
-def _step(network: Any, windows: Windows, cut: Cut, schedule: Schedule, run: Run) -> float:
+def _step(
+    network: Any, windows: Windows, cut: Cut, schedule: Schedule, run: Run, *, whole: bool
+) -> float:
     at = torch.randint(len(cut.series), (schedule.batch_size,), generator=run.picks).numpy()
     run.optimiser.zero_grad(set_to_none=True)
-    value = _backward(network, windows, cut, at, schedule.h_train)
+    size = len(at) if whole else _PART
+    value = _backward(network, windows, cut, at, schedule.h_train, size)
     torch.nn.utils.clip_grad_norm_(network.parameters(), schedule.grad_clip)
     run.optimiser.step()
     run.rates.step()
@@ -168,9 +172,13 @@ def _step(network: Any, windows: Windows, cut: Cut, schedule: Schedule, run: Run
     return value
 
 
-def _backward(network: Any, windows: Windows, cut: Cut, at: np.ndarray, steps: int) -> float:
-    """Leave the gradient of the batch's mean loss per day in the network; return that mean."""
-    size = _PART if windows.device.type == "cpu" else len(at)
+def _backward(
+    network: Any, windows: Windows, cut: Cut, at: np.ndarray, steps: int, size: int
+) -> float:
+    """Leave the gradient of the batch's mean loss per day in the network; return that mean.
+
+    `size` windows go through the network at a time.
+    """
     total = days = 0.0
     for first in range(0, len(at), size):
         part = at[first : first + size]

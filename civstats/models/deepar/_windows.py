@@ -83,8 +83,9 @@ class Windows:
         self.shared = self._tensor(np.pad(data.shared, ((self.pad, late), (0, 0))))
         self.own = self._tensor(np.pad(data.own, ((0, 0), (self.pad, late), (0, 0))))
         self.static = self._tensor(data.static)
-        self.shared_at = torch.as_tensor(data.shared_at, device=device)
-        self.own_at = torch.as_tensor(data.own_at, device=device)
+        # Where each feature stands once those of the calendar and of the series are side by side.
+        place = np.argsort(np.r_[data.shared_at, data.own_at], kind="stable")
+        self._place = torch.as_tensor(place, device=device)
         # Days ahead have features of their own: what is common in the past may not be there.
         self.ahead = None if ahead is None else self._tensor(ahead)
         self.first_ahead = self.pad + shape[1]
@@ -137,9 +138,7 @@ class Windows:
 
     def known(self, row: torch.Tensor, day: torch.Tensor) -> torch.Tensor:
         """Return the features of days, shape (n, n_days, n_features)."""
-        out = torch.empty((*day.shape, len(self.shared_at) + len(self.own_at)), device=self.device)
-        out[..., self.shared_at] = self.shared[day]
-        out[..., self.own_at] = self.own[row, day]
+        out = torch.cat([self.shared[day], self.own[row, day]], -1)[..., self._place]
         if self.ahead is not None:
             later = day >= self.first_ahead
             if bool(later.any()):
