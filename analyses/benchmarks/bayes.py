@@ -19,7 +19,9 @@ def make_sales(n_series: int, n_days: int, rate: float, seed: int) -> pd.DataFra
     from civstats.data.synthetic import make_panel
     from civstats.stockouts.simulate import simulate_stockouts
 
-    made = make_panel(n_series=n_series, n_days=n_days, n_departments=1, n_stores=1, seed=seed)
+    made = make_panel(
+        n_series=n_series, n_days=n_days, n_departments=1, n_stores=1, n_states=1, seed=seed
+    )
     return simulate_stockouts(made, mechanism="inventory", rate=rate, seed=seed)
 
 
@@ -41,7 +43,9 @@ def textbook(panel: pd.DataFrame, model: Any) -> Any:
         spread = priors.series_sd.variable("series_sd")
         drift = priors.drift_sd.variable("drift_sd") if layout.drifts else 1.0
         raw = pm.Normal("level_raw", 0.0, 1.0, shape=layout.n_nodes)
-        steps = pt.set_subtensor((drift * raw)[heads], intercept + spread * raw[heads])
+        # Expected demand is a martingale there, too.
+        fall = drift / 2 if layout.drifts else 0.0
+        steps = pt.set_subtensor((drift * (raw - fall))[heads], intercept + spread * raw[heads])
         walked = pt.cumsum(steps)
         level = pm.Deterministic("level", walked - (walked - steps)[heads][series], dims="node")
         eta = level[node]
