@@ -127,7 +127,7 @@ def train(
     """
     device = windows.device
     network.to(device).train()
-    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate)
+    optimiser = torch.optim.Adam(network.parameters(), lr=schedule.learning_rate, fused=True)
     rates = torch.optim.lr_scheduler.LambdaLR(optimiser, schedule.rate)
     picks = torch.Generator().manual_seed(schedule.seed)
     with torch.random.fork_rng(), kept_memory() as kept:
