@@ -120,7 +120,7 @@ def main(
     treatment: Annotated[str, typer.Option(help="ignore, mask or censor.")] = "censor",
     family: Annotated[str, typer.Option(help="Family of daily demand.")] = "negbin",
     drift: Annotated[bool, typer.Option(help="Levels drift by week.")] = True,
-    draws: Annotated[int, typer.Option(help="Draws of a chain.")] = 1000,
+    draws: Annotated[int, typer.Option(help="Draws of a chain.")] = 2000,
     tune: Annotated[int, typer.Option(help="Tuning steps of a chain.")] = 500,
     chains: Annotated[int, typer.Option(help="Chains.")] = 2,
     target_accept: Annotated[float, typer.Option(help="Higher: smaller steps.")] = 0.8,
