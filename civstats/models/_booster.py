@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from civstats.censoring import ZeroInflatedNegBin
 from civstats.models._design import Rows
 
 if TYPE_CHECKING:
@@ -16,6 +17,10 @@ OBJECTIVES = ("tweedie", "poisson")
 CENSORED_NEGBIN = "censored_negbin"
 _SMALL = 50_000
 """Rows below which one thread is quicker."""
+_BALANCE_ROUNDS = 50
+_BALANCED = 1e-4
+"""Change of the factor, in log units, at which totals are met."""
+_UNITS_AS_FORECAST = 100.0
 _PARAMS = {
     "learning_rate": 0.05,
     "num_leaves": 31,
@@ -125,6 +130,51 @@ def train_mean(
     )
     booster = lightgbm.train(chosen, data, num_boost_round=n_rounds)
     return MeanModel(booster, shift, num_threads, n_rounds)
+
+
+def balance(
+    mean: np.ndarray,
+    y: np.ndarray,
+    bound: np.ndarray,
+    dispersion: float | None = None,
+    zero_prob: float = 0.0,
+) -> float:
+    """Return the log of the factor with which forecasts sum to the demand that came.
+
+    Trees that follow the noise of single days leave sums too low where a likelihood weighs large
+    means less (negative binomial, Tweedie), and whoever adds up units or money adds up that error:
+    the balance is restored by a factor (Wuthrich, M. V., 2020, Bias regularization in neural
+    network models for general insurance pricing, European Actuarial Journal 10), here on days that
+    the trees have not seen, since on those they have the scores of all trees err together. Where
+    a day is a bound, its demand is what the likelihood expects of it given the bound.
+
+    Parameters
+    ----------
+    mean : numpy.ndarray, shape (n,)
+        Expected demand, of the hours in stock where a day is a share.
+    y : numpy.ndarray, shape (n,)
+    bound : numpy.ndarray of bool, shape (n,)
+    dispersion, zero_prob : float
+        Of the likelihood behind the bounds.
+    """
+    known, expected = float(y[~bound].sum()), float(mean.sum())
+
+    def log_ratio(demand: float) -> float:
+        # As if a few units had come as forecast: what was seldom sold says little.
+        return float(np.log((demand + _UNITS_AS_FORECAST) / (expected + _UNITS_AS_FORECAST)))
+
+    if not bound.any():
+        return log_ratio(known)
+    family = ZeroInflatedNegBin(np.inf if dispersion is None else dispersion, zero_prob)
+    # The family's mean is that of its count part.
+    eta = np.log(mean[bound]) - np.log1p(-zero_prob)
+    factor = 0.0
+    for _ in range(_BALANCE_ROUNDS):
+        beyond = float(family.conditional_mean(y[bound], eta + factor).sum())
+        before, factor = factor, log_ratio(known + beyond)
+        if abs(factor - before) < _BALANCED:
+            break
+    return factor
 
 
 def _threads(asked: int, n_rows: int) -> int:

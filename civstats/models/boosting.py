@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from civstats.features.history import SalesGrid, filtered_demand, sales_grid
 from civstats.features.known import known_features
 from civstats.models._assemble import assemble
-from civstats.models._booster import CENSORED_NEGBIN, MeanModel, train_mean
+from civstats.models._booster import CENSORED_NEGBIN, MeanModel, balance, train_mean
 from civstats.models._boosting_checks import check_censorable, check_settings
 from civstats.models._design import Design, KnownTable
 from civstats.models._level_state import with_launches
@@ -214,14 +215,14 @@ class LightGBM(Forecaster):
                 f"{self.name}: no target to train on up to {self.cutoff_.date()} under treatment "
                 f"{self.treatment!r}; {why}"
             )
-        self._model = model
         self.booster_, self.dispersion_ = model.booster, model.dispersion
         self.zero_prob_ = model.zero_prob
         if early is None:
             past = train[train + reach <= n][-8:]
-            self._backcast(design, self._model, past)
+            self._backcast(design, model, past)
         else:
             self._backcast(design, early, calibration)
+        self._model = self._balanced(model)
         self._calibrated = self._grid.ids
         level = self.span * design.level[:, -1:]
         self._size = negbin_size(level, self._fitted, self._actual, None, self._bound)
@@ -330,6 +331,19 @@ class LightGBM(Forecaster):
             actual[series, j, ahead] = design.target[at]
             bound[series, j, ahead] = design.censored[at]
         self._fitted, self._actual, self._bound = fitted, actual, bound
+
+    def _balanced(self, model: MeanModel) -> MeanModel:
+        """Scale the backcasts to the demand that came, and the model with them."""
+        seen = np.isfinite(self._actual)
+        factor = balance(
+            self._fitted[seen].astype(np.float64),
+            self._actual[seen].astype(np.float64),
+            self._bound[seen],
+            model.dispersion,
+            model.zero_prob,
+        )
+        self._fitted *= np.float32(np.exp(factor))
+        return replace(model, shift=model.shift + factor)
 
     def _mean(self, ids: pd.Index, ahead: np.ndarray, known: pd.DataFrame) -> np.ndarray:
         """Forecast mean, shape (n_ids, n_ahead)."""
