@@ -17,6 +17,7 @@ DEFAULTS = {
     "m5": {"series": 60, "days": 365, "rate": 0.15},
 }
 """Sizes that sample in minutes; every one of them is an option."""
+LEAST_DRAWS = 100
 
 
 def check(config: dict) -> None:
@@ -33,6 +34,11 @@ def check(config: dict) -> None:
     for name, least in floors.items():
         if config[name] < least:
             raise CivstatsError(f"--{name} must be {least} or more, but got {config[name]}")
+    if config["draws"] * config["chains"] < LEAST_DRAWS:
+        raise CivstatsError(
+            f"--draws x --chains must be {LEAST_DRAWS} or more, which the checks of the posterior "
+            f"need, but is {config['draws'] * config['chains']}"
+        )
     if config["rate"]:
         check_share("rate", config["rate"], closed=False)
     if config["data"] == "m5" and config["path"] is None:

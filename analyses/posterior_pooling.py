@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from civstats.censoring import Normal
 from civstats.demand_filter import BOUND, EXACT
 from civstats.schema import ID, Y
 
@@ -26,7 +27,7 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``panel, row, way, value, lo, hi``: log units on an ordinary day, averaged over the series'
-        days. Alone: the maximum of the censored likelihood of that series' days, offsets and
+        days; mean days of the series under the normal family. Alone: the maximum of the censored likelihood of that series' days, offsets and
         dispersion at their posterior means, with 80 % bands from its curvature; missing where no
         finite maximum exists (nothing but bounds, nothing sold). Partially pooled: the posterior.
         Completely: one level for all series of the panel.
@@ -38,9 +39,14 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
     level = level.reshape(-1, level.shape[2])
     at = np.floor((np.arange(_DRAWS) + 0.5) * len(level) / _DRAWS).astype(int)
     eta, family = model.predictor(draws=at)
+    y, share = panel[Y].to_numpy(dtype=float), data["exposure"].to_numpy().astype(float)
+    if isinstance(family, Normal):
+        # Levels of series that sell little and much are of one size on the model's own scale.
+        scale = model._scale[series]
+        eta, y = eta / scale, y / scale
+        family = Normal(np.asarray(family.scale) / scale)
     offset = eta.mean(axis=0) - level[at].mean(axis=0)[node]
     pooled = middle_family(family)
-    y, share = panel[Y].to_numpy(dtype=float), data["exposure"].to_numpy().astype(float)
     live = kind != 2
     n = panel[ID].nunique()
     exact = np.bincount(series[kind == EXACT], minlength=n)

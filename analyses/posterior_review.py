@@ -48,6 +48,9 @@ def run(config: dict, out: Path) -> str:
         study.facts["data_fingerprint"] = fingerprint(panel)
     with study.stage("fit"), console.status("sampling"):
         model = build_model(config).fit(panel)
+    # Draws first: whatever else goes wrong, they took the longest.
+    study.folder.mkdir(parents=True, exist_ok=True)
+    model.save(study.folder)
     with study.stage("gates"), console.status("gates"):
         found = diagnose(model, panel)
     stamp = check_gates(found.gates, allow=True)
@@ -68,9 +71,6 @@ def publish(found: Found, stamp: str, model: object, what: str, config: dict, st
     from civstats._csv import write_csv
 
     report = build(found, stamp, what, config, study.stages)
-    study.folder.mkdir(parents=True, exist_ok=True)
-    # Draws first: whatever else goes wrong, they took the longest.
-    model.save(study.folder)  # type: ignore[attr-defined]
     write_csv(found.parameters, study.folder / "parameters.csv")
     for name in (
         "prior_check",
@@ -120,11 +120,11 @@ def main(
     treatment: Annotated[str, typer.Option(help="ignore, mask or censor.")] = "censor",
     family: Annotated[str, typer.Option(help="Family of daily demand.")] = "negbin",
     drift: Annotated[bool, typer.Option(help="Levels drift by week.")] = True,
-    draws: Annotated[int, typer.Option(help="Draws of a chain.")] = 2000,
+    draws: Annotated[int, typer.Option(help="Draws of a chain.")] = 3000,
     tune: Annotated[int, typer.Option(help="Tuning steps of a chain.")] = 500,
     chains: Annotated[int, typer.Option(help="Chains.")] = 2,
     target_accept: Annotated[float, typer.Option(help="Higher: smaller steps.")] = 0.8,
-    sampler: Annotated[str, typer.Option(help="nutpie, numpyro or pymc.")] = "nutpie",
+    sampler: Annotated[str, typer.Option(help="nutpie or pymc.")] = "nutpie",
     checked: Annotated[int, typer.Option(help="Replicated panels.")] = 200,
     rows: Annotated[int, typer.Option(help="Days left out one at a time, at most.")] = 5000,
     boot: Annotated[int, typer.Option(help="Bootstrap replicates of the PIT.")] = 300,

@@ -40,18 +40,19 @@ def pooled(report: Report, found: Found) -> None:
     if table is None or table.empty:
         return
     report.section("Pooling")
+    unit = found.facts["level unit"]
     wide = table.pivot_table(index="row", columns="way", values="value", dropna=False, sort=False)
     moved = (wide["no pooling"] - wide["partial pooling"]).abs()
     away = (wide["no pooling"] - wide["complete pooling"]).abs()
     half = len(wide) // 2
     few, many = moved.iloc[:half].median(), moved.iloc[half:].median()
     lines = [
-        f"Alone, a level is {away.median():.2f} log units (median) from that of all series; pooling moves "
+        f"Alone, a level is {away.median():.2f} {unit} (median) from that of all series; pooling moves "
         f"it by {few:.3f} in the upper half of the figure and by {many:.3f} in the lower"
     ]
     none = int(table.loc[table["way"] == "no pooling", "value"].isna().sum())
     title = (
-        f"Pooling moves the level of a series by {few:.3f} log units (median) where little is known "
+        f"Pooling moves the level of a series by {few:.3f} {unit} (median) where little is known "
         f"exactly, by {many:.3f} where much is"
     )
     report.figure(
@@ -59,7 +60,7 @@ def pooled(report: Report, found: Found) -> None:
             table, title,
             "Level of a series on an ordinary day, by how much it learns from the others; bars: 80 %. "
             "In brackets: days on which its demand is known exactly.",
-            unit="log units a day",
+            unit="log units a day" if unit == "log units" else "mean days of the series",
         ),
         "pooling",
         "No pooling: the maximum of the series' own censored likelihood. Complete pooling: one level for "

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from posterior_pooling import pooling_table
 
+from civstats.censoring import unseen_mean
 from civstats.demand_filter import BOUND, EXACT
 from civstats.diagnostics import (
     Loo,
@@ -76,8 +77,9 @@ def diagnose(model: BayesDemand, panel: pd.DataFrame) -> Found:
     """Hold the posterior against its gates, the lost units that are reported among them."""
     lost = lost_units(model, panel)
     table = parameter_table(model.idata_)
-    mine = parameter_table(lost)
-    table = pd.concat([table, mine], ignore_index=True)
+    # Nothing was lost where there is no stockout, or none that is told as one.
+    mine = parameter_table(lost) if lost else table.iloc[:0]
+    table = pd.concat([table, mine], ignore_index=True) if lost else table
     held = gates(model.idata_, parameters=table)
     return Found(
         table,
@@ -102,6 +104,7 @@ def review(model: BayesDemand, panel: pd.DataFrame, config: dict, found: Found) 
     leave_out(model, panel, config, found)
     found.sensitivity = sensitivity(model, panel)
     found.pooling = pooling_table(model, panel)
+    found.facts["level unit"] = "mean days" if model.family == "normal" else "log units"
     found.forest = forest_table(model)
     found.agreement = agreement(model, panel)
 
@@ -110,7 +113,8 @@ def lost_units(model: BayesDemand, panel: pd.DataFrame) -> dict[str, np.ndarray]
     """Expected units lost on past stockout days, all and by department, (chain, draw) each."""
     data = model.idata_.constant_data
     kind, y = data["kind"].to_numpy(), panel[Y].to_numpy(dtype=float)
-    rows = np.flatnonzero(kind != EXACT)
+    share = data["exposure"].to_numpy().astype(float)
+    rows = np.flatnonzero((kind != EXACT) | (share < 1))
     shape = tuple(model.idata_.posterior.sizes[d] for d in ("chain", "draw"))
     names = {LOST: np.ones(len(rows), dtype=bool)}
     groups = departments_of(panel)
@@ -121,9 +125,11 @@ def lost_units(model: BayesDemand, panel: pd.DataFrame) -> dict[str, np.ndarray]
     if not len(rows) or model.treatment != "censor":
         return {}
     bound = np.where(kind[rows] == BOUND, y[rows], 0.0)
+    part = kind[rows] == EXACT
     for draws in chunks(shape[0] * shape[1], len(rows)):
         eta, family = model.predictor(draws=draws, rows=rows)
-        lost = np.maximum(family.conditional_mean(bound, eta) - y[rows], 0.0)
+        rest = unseen_mean(family, y[rows], eta, np.where(part, share[rows], 1.0))
+        lost = np.where(part, rest, family.conditional_mean(bound, eta) - y[rows])
         for name, mine in names.items():
             out[name].ravel()[draws] = lost[:, mine].sum(axis=1)
     return out

@@ -23,13 +23,17 @@ def posteriors(backtest: Backtest) -> dict[tuple[str, pd.Timestamp], pd.DataFram
     }
 
 
-def stamp(report: Report, backtest: Backtest) -> None:
-    """Stamp the report where a posterior does not pass."""
+def failures(backtest: Backtest) -> dict[tuple[str, pd.Timestamp], str]:
+    """Say what is not passed, by alias and cutoff; empty where all posteriors are sound."""
     from civstats.diagnostics import check_gates
 
     found = posteriors(backtest)
-    bad = {key: text for key, table in found.items() if (text := check_gates(table, allow=True))}
-    for (name, cutoff), text in bad.items():
+    return {key: text for key, table in found.items() if (text := check_gates(table, allow=True))}
+
+
+def stamp(report: Report, backtest: Backtest) -> None:
+    """Stamp the report where a posterior does not pass."""
+    for (name, cutoff), text in failures(backtest).items():
         report.callout(
             literal(f"{name}, fitted up to {cutoff:%d %b %Y}: {text}"),
             "warning",

@@ -25,7 +25,7 @@ SHORT: dict[str, dict[str, Any]] = {
         "trajectories": 500,
         "num_threads": 1,
     },
-    "BayesDemand": {"harmonics": 0, "draws": 1600, "tune": 500, "last_days": 112},
+    "BayesDemand": {"harmonics": 0, "draws": 2000, "tune": 500, "last_days": 112},
 }
 """Sizes with which the slow families take minutes, not hours, on the embedded panel."""
 DRAWN = {"LocalLevel": {"parameter_draws": 20}}

@@ -54,6 +54,10 @@ def _number(name: str, text: str) -> float:
         raise CivstatsError(f"--{name} must be a number, but got {text!r}") from None
 
 
+NOT_PASSED = 3
+"""Exit code of a study that rests on a posterior that fails its gates."""
+
+
 def _number_or_word(text: str) -> float | str:
     """Read a number, or leave a column's name as it is."""
     try:
@@ -62,8 +66,9 @@ def _number_or_word(text: str) -> float | str:
         return text
 
 
-def run(config: dict, out: Path) -> None:
-    """Run the study and write its folder."""
+def run(config: dict, out: Path) -> list[str]:
+    """Run the study and write its folder; return what posteriors do not pass."""
+    from value_gates import failures
     from value_models import make_models
     from value_pricing import price_levers
     from value_scoring import backtest_and_score, score_one_step
@@ -91,6 +96,10 @@ def run(config: dict, out: Path) -> None:
     study.config = dict(config)
     study.save_manifest()
     console.print(f"Report: {out / 'report.html'}")
+    return [
+        f"{name}, fitted up to {cut:%d %b %Y}: {text}"
+        for (name, cut), text in failures(backtest).items()
+    ]
 
 
 def publish(results: Results, config: dict, study: Study) -> None:
@@ -198,6 +207,10 @@ def main(
     boot: Annotated[int, typer.Option(help="Bootstrap replicates of the scores.")] = 500,
     jobs: Annotated[int, typer.Option(help="Processes for the backtest.")] = 2,
     seed: Annotated[int, typer.Option(help="Same seed, same result.")] = 0,
+    allow_failed_gates: Annotated[
+        bool,
+        typer.Option("--allow-failed-gates", help="Succeed with a stamp where a posterior fails."),
+    ] = False,
     out: Annotated[Path, typer.Option(help="The study's folder.")] = Path(
         "reports/value_of_instock"
     ),
@@ -237,10 +250,17 @@ def main(
             "jobs": jobs,
             "seed": seed,
         }
-        run(config, out)
+        failed = run(config, out)
     except (CivstatsError, OSError) as error:
         typer.echo("error: " + " ".join(str(error).split()), err=True)
         raise typer.Exit(2) from None
+    if failed and not allow_failed_gates:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        typer.echo(
+            f"error: {failed[0]}{more} The report is stamped; --allow-failed-gates goes on with it.",
+            err=True,
+        )
+        raise typer.Exit(NOT_PASSED)
 
 
 if __name__ == "__main__":

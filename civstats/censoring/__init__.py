@@ -17,7 +17,7 @@ from civstats.censoring.objectives import (
     negbin_objective,
     poisson_objective,
 )
-from civstats.censoring.part_days import sample_unseen
+from civstats.censoring.part_days import sample_unseen, unseen_mean
 from civstats.censoring.zero_inflated import ZeroInflatedNegBin
 
 Family = CountFamily | Normal
@@ -37,4 +37,5 @@ __all__ = [
     "negbin_objective",
     "poisson_objective",
     "sample_unseen",
+    "unseen_mean",
 ]

@@ -9,6 +9,40 @@ from civstats.censoring.counts import CountFamily, NegBin
 from civstats.censoring.zero_inflated import ZeroInflatedNegBin
 
 
+def unseen_mean(
+    family: CountFamily | Normal | LogNormal, y: np.ndarray, eta: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """Return the expected demand of a day's hours out of stock, given its sales.
+
+    As :func:`sample_unseen`, which draws it.
+    """
+    y, eta, share = np.broadcast_arrays(y, eta, share)
+    if isinstance(family, LogNormal):
+        return np.asarray(y / share - y)
+    if isinstance(family, Normal):
+        return np.asarray((1 - share) * np.maximum(eta, 0.0))
+    mean = _gamma_rest(family, y, eta, share)
+    if isinstance(family, ZeroInflatedNegBin):
+        mean = mean * (1 - _structural(family, y, eta, share))
+    return mean
+
+
+def _gamma_rest(
+    family: CountFamily, y: np.ndarray, eta: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    alpha, mu = np.asarray(family.inverse_dispersion, dtype=float), np.exp(eta)
+    return np.asarray(mu * (1 - share) * (1 + alpha * y) / (1 + alpha * mu * share))
+
+
+def _structural(
+    family: ZeroInflatedNegBin, y: np.ndarray, eta: np.ndarray, share: np.ndarray
+) -> np.ndarray:
+    """Return the probability that a day without a sale is one without demand."""
+    zero = np.asarray(family.zero_prob)
+    none = np.exp(NegBin(family.dispersion).logpmf(0.0, eta, np.maximum(share, 1e-9)))
+    return np.where(y == 0, zero / (zero + (1 - zero) * none), 0.0)
+
+
 def sample_unseen(
     family: CountFamily | Normal | LogNormal,
     y: np.ndarray,
@@ -49,21 +83,14 @@ def sample_unseen(
     2.5
     """
     y, eta, share = np.broadcast_arrays(y, eta, share)
-    if isinstance(family, LogNormal):
-        rest = y / share - y
-        return rest, rest
-    if isinstance(family, Normal):
-        rest = (1 - share) * np.maximum(eta, 0.0)
-        return rest, rest
-    alpha, mu = np.asarray(family.inverse_dispersion, dtype=float), np.exp(eta)
-    mean = mu * (1 - share) * (1 + alpha * y) / (1 + alpha * mu * share)
+    mean = unseen_mean(family, y, eta, share)
+    if isinstance(family, LogNormal | Normal):
+        return mean, mean
     with np.errstate(divide="ignore"):
-        size, log_mean = 1 / alpha + y, np.log(mean)
-    drawn = NegBin(np.broadcast_to(size, mu.shape)).sample(log_mean, rng)
+        size = 1 / np.asarray(family.inverse_dispersion, dtype=float) + y
+        log_rest = np.log(_gamma_rest(family, y, eta, share))
+    drawn = NegBin(np.broadcast_to(size, mean.shape)).sample(log_rest, rng)
     if isinstance(family, ZeroInflatedNegBin):
-        zero = np.asarray(family.zero_prob)
-        none = np.exp(NegBin(family.dispersion).logpmf(0.0, eta, np.maximum(share, 1e-9)))
-        structural = np.where(y == 0, zero / (zero + (1 - zero) * none), 0.0)
-        drawn = np.where(rng.random(mu.shape) < structural, 0.0, drawn)
-        mean = mean * (1 - structural)
+        structural = _structural(family, y, eta, share)
+        drawn = np.where(rng.random(mean.shape) < structural, 0.0, drawn)
     return drawn, mean

@@ -219,7 +219,11 @@ def _tails(
             log_weight = log_weight + family.log_survival(cap[:, :, None], eta)
             log_survival = np.logaddexp.reduce(log_weight, axis=2)
             survival[part] = np.exp(log_survival)
-            held = np.exp(log_weight - log_survival[:, :, None])
+            # Of a demand that cannot reach the cap nothing is held beyond it.
+            reached = np.isfinite(log_survival)[:, :, None]
+            held = np.where(
+                reached, np.exp(log_weight - np.where(reached, log_survival[:, :, None], 0.0)), 0.0
+            )
             above[part] = (held * family.conditional_mean(cap[:, :, None], eta)).sum(axis=2)
             continue
         assert isinstance(some, DrawRows)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from civstats.models.bayes._layout import WEEK, Layout, descent_of
-from civstats.models.bayes._posterior import Draws
+from civstats.models.bayes._posterior import Draws, expected_demand
 from civstats.schema import (
     CUTOFF,
     DS,
@@ -43,7 +43,7 @@ def forecast(
     rng = np.random.default_rng(seed)
     n = max(n_paths, min(_LEAST_DRAWS, 4 * draws.n))
     # Every posterior draw equally often: less Monte Carlo error than drawing with replacement.
-    which = rng.permuted(np.arange(n) * draws.n // n) if n <= draws.n else np.arange(n) % draws.n
+    which = rng.permuted(np.arange(n) * draws.n // n if n <= draws.n else np.arange(n) % draws.n)
     h = future[DS].nunique()
     ids = future[ID].iloc[::h].astype(str).to_numpy()
     dates = future[DS].to_numpy().astype("datetime64[ns]")[:h]
@@ -63,7 +63,7 @@ def forecast(
         eta = draws.in_units(eta, every)
         said = draws.family(which, group, every)
         shape = (n, -1, h)
-        expected = np.maximum(said.mean(eta), 0.0)
+        expected = expected_demand(said, eta)
         mean[part] = expected.mean(axis=0).reshape(-1, h)
         demand = np.maximum(said.sample(eta, rng), 0.0).reshape(shape)
         found = np.quantile(demand, probabilities, axis=0, method="inverted_cdf")

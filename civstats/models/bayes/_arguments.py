@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from civstats.demand_filter.layout import observations
+from civstats.models.bayes.priors import Priors
 from civstats.schema import DS, ID, STATIC, STOCKOUT, CivstatsError, Y, series_index, stockout_days
 
 FAMILIES = ("poisson", "negbin", "zero_inflated_negbin", "normal")
@@ -24,7 +27,10 @@ def check_arguments(
     tune: Any,
     chains: Any,
     harmonics: Any,
-    target_accept: float,
+    target_accept: Any,
+    seed: Any,
+    n_jobs: Any,
+    priors: Any,
 ) -> None:
     """Refuse what cannot be, by name."""
     for label, value, choices in (
@@ -39,10 +45,16 @@ def check_arguments(
             )
     for label, number, least in (
         ("draws", draws, 4), ("tune", tune, 10), ("chains", chains, 1), ("harmonics", harmonics, 0),
+        ("seed", seed, 0), ("n_jobs", 1 if n_jobs is None else n_jobs, 1),
     ):  # fmt: skip
-        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        whole = isinstance(number, Integral) and not isinstance(number, bool)
+        if not whole or number < least:
             raise CivstatsError(f"{label} must be a whole number >= {least}, but got {number!r}")
-    if not 0 < target_accept < 1:
+    if priors is not None and not isinstance(priors, (Priors, Mapping)):
+        raise CivstatsError(
+            f"priors must be Priors or a mapping of names to Prior, but got {priors!r}"
+        )
+    if not isinstance(target_accept, int | float) or not 0 < target_accept < 1:
         raise CivstatsError(f"target_accept must lie in (0, 1), but got {target_accept!r}")
     if sampler == "numpyro":
         raise CivstatsError(

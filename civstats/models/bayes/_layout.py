@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from civstats.demand_filter.covariates import OffsetDesign
-from civstats.demand_filter.groups import group_series
+from civstats.demand_filter.groups import Groups, group_series
 from civstats.demand_filter.layout import BOUND, EXACT, Observations, observations
 from civstats.schema import DS
 
@@ -70,6 +71,15 @@ class Layout:
     prior_sd: np.ndarray
 
     @property
+    def structure(self) -> tuple[Any, ...]:
+        """All that a compiled model has built in, which other data of the same shape leave."""
+        arrays = (
+            self.starts, self.by_date, self.department, self.item, self.store,
+            self.item_department, self.block, self.prior_sd,
+        )  # fmt: skip
+        return (self.names, *(a.tolist() for a in arrays))
+
+    @property
     def n_nodes(self) -> int:
         """Number of levels."""
         return len(self.week)
@@ -109,7 +119,7 @@ def lay_out(panel: pd.DataFrame, design: OffsetDesign | None, drift: str | None)
     """Return the layout of a validated panel."""
     obs = observations(panel, "ignore")
     departments = group_series(panel, ("dept_id",))
-    items, stores = group_series(panel, ("item_id",)), group_series(panel, ("store_id",))
+    items, stores = _items(panel, departments), group_series(panel, ("store_id",))
     lengths = obs.lengths
     series = np.repeat(np.arange(obs.n_series), lengths)
     days = panel[DS].to_numpy().astype("datetime64[ns]")
@@ -152,6 +162,15 @@ def lay_out(panel: pd.DataFrame, design: OffsetDesign | None, drift: str | None)
         np.array([_block(n) for n in names], dtype=np.int64),
         prior_sd,
     )
+
+
+def _items(panel: pd.DataFrame, departments: Groups) -> Groups:
+    """Return items; one label in several departments is as many items."""
+    items = group_series(panel, ("item_id",))
+    pairs = np.unique(np.c_[items.of_series, departments.of_series], axis=0)
+    if len(pairs) == len(items.names):
+        return items
+    return group_series(panel, ("dept_id", "item_id"))
 
 
 def _block(name: str) -> int:
@@ -212,12 +231,14 @@ def read_sales(panel: pd.DataFrame, layout: Layout, treatment: str, family: str)
     """Read what the panel's days say, and collapse those that share a mean."""
     obs = observations(panel, treatment)
     scale = np.ones(obs.n_series)
+    # Whole numbers that were stored in a short format are whole again.
+    units = np.rint(obs.y)
     if family == "normal":
         scale = mean_day(obs)
-        obs = Observations(
-            obs.ids, obs.starts, obs.ends, obs.y / scale[layout.series], obs.kind, obs.status,
-            obs.offset, obs.exposure,
-        )  # fmt: skip
+        units = obs.y / scale[layout.series]
+    obs = Observations(
+        obs.ids, obs.starts, obs.ends, units, obs.kind, obs.status, obs.offset, obs.exposure,
+    )  # fmt: skip
     code = _mean_code(layout, obs)
     exact = np.flatnonzero(obs.kind == EXACT)
     bound = np.flatnonzero(obs.kind == BOUND)

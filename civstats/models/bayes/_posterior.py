@@ -90,6 +90,14 @@ class Draws:
         return ZeroInflatedNegBin(spread, self["zero_prob"][draws][:, group])
 
 
+def expected_demand(family: Family, eta: np.ndarray) -> np.ndarray:
+    """Return the mean of demand, which is never negative: of a normal one, E[max(D, 0)]."""
+    if isinstance(family, Normal):
+        out: np.ndarray = family.conditional_mean(0.0, eta) * np.exp(family.log_survival(0.0, eta))
+        return out
+    return family.mean(eta)
+
+
 def prior_densities(posterior: Any, priors: Priors, layout: Layout) -> dict[str, np.ndarray]:
     """Return the log density of each named prior at the draws, shape (chain, draw)."""
     out = {}

@@ -10,8 +10,9 @@ import pandas as pd
 from civstats.censoring import Family, Normal, sample_unseen
 from civstats.demand_filter._recovery_result import Recovery
 from civstats.demand_filter.layout import BOUND, EXACT
-from civstats.models.bayes._posterior import Draws
+from civstats.models.bayes._posterior import Draws, expected_demand
 from civstats.schema import (
+    CENSORED,
     DS,
     ID,
     LEVEL_SMOOTHED,
@@ -21,18 +22,34 @@ from civstats.schema import (
     CivstatsError,
     Y,
     level_columns,
+    stockout_days,
 )
 
 _BLOCK = 4_000_000
 
 
-def require_same(panel: pd.DataFrame, days: pd.DataFrame) -> None:
+def require_same(panel: pd.DataFrame, days: pd.DataFrame, treatment: str) -> None:
     """Refuse another panel than the fitted one, whose rows are `days`."""
-    if len(panel) != len(days) or (panel[Y].to_numpy() != days[Y].to_numpy()).any():
+    mend = "fit on this panel, its days then inform each other"
+    if len(panel) != len(days):
         raise CivstatsError(
-            f"recover was given {len(panel)} row(s) that are not the {len(days)} fitted ones: fit on "
-            "this panel, its days then inform each other"
+            f"recover was given {len(panel)} row(s), but {len(days)} were fitted: {mend}"
         )
+    out = stockout_days(panel) & (treatment != "ignore")
+    pairs = (
+        (ID, panel[ID].astype(str).to_numpy(), days[ID].astype(str).to_numpy()),
+        (DS, panel[DS].to_numpy(), days[DS].to_numpy()),
+        (Y, panel[Y].to_numpy(), days[Y].to_numpy()),
+        (CENSORED, out, days[STOCKOUT].to_numpy()),
+    )
+    for column, given, fitted in pairs:
+        off = np.flatnonzero(given != fitted)
+        if len(off):
+            raise CivstatsError(
+                f"recover was given another panel than the fitted one: {column} differs in "
+                f"{len(off)} row(s), first in row {off[0]}, {given[off[0]]} for {fitted[off[0]]}; "
+                f"{mend}"
+            )
 
 
 def recover_days(
@@ -67,7 +84,7 @@ def recover_days(
     for start in range(0, len(y), max(1, _BLOCK // n)):
         part = np.arange(start, min(start + max(1, _BLOCK // n), len(y)))
         eta, family = draws.predictor(which, part)
-        mean = np.maximum(family.mean(eta), 0.0)
+        mean = expected_demand(family, eta)
         smooth[part] = mean.mean(axis=0)
         for k, value in enumerate(levels):
             tail = 0.5 - value / 200
@@ -117,7 +134,9 @@ def _given(
     """
     least = np.where(kind == BOUND, y, -np.inf if isinstance(family, Normal) else 0.0)
     drawn = np.maximum(family.sample_above(least, eta, rng), 0.0)
-    expected = np.maximum(family.conditional_mean(least, eta), 0.0)
+    expected = np.where(
+        np.isfinite(least), family.conditional_mean(least, eta), expected_demand(family, eta)
+    )
     exact = kind == EXACT
     if exact.any():
         seen = np.where(exact, y, 0.0)

@@ -17,7 +17,7 @@ from civstats.models.bayes._layout import Layout
 from civstats.models.bayes._posterior import Draws
 from civstats.models.bayes.priors import Priors
 from civstats.models.bayes.problems import Problem
-from civstats.schema import ID, Y
+from civstats.schema import ID, CivstatsError, Y
 
 _ARGUMENTS = (
     "treatment", "family", "drift", "harmonics", "covariates", "draws", "tune", "chains",
@@ -71,6 +71,7 @@ def save(model: Any, folder: Path) -> None:
         "problems": [asdict(p) for p in model.problems_],
         "cutoff": str(model.cutoff_),
         "series": [str(s) for s in model.series_],
+        "covariates": list(model.covariates_),
     }
     with atomic(folder / "model.json") as temporary:
         temporary.write_text(json.dumps(content, indent=1))
@@ -94,6 +95,12 @@ def load(cls: Any, folder: Path) -> Any:
     """Read a fitted model."""
     import arviz as az
 
+    absent = [n for n in ("model.json", "layout.npz", "posterior.nc") if not (folder / n).is_file()]
+    if absent:
+        raise CivstatsError(
+            f"{folder} holds no stored BayesDemand: {', '.join(absent)} is missing; name a folder "
+            "that save() wrote"
+        )
     content = json.loads((folder / "model.json").read_text())
     arguments = content["arguments"]
     arguments["priors"] = Priors.from_dict(arguments["priors"])
@@ -111,6 +118,7 @@ def load(cls: Any, folder: Path) -> Any:
     model.problems_ = [Problem(**p) for p in content["problems"]]
     model.cutoff_ = pd.Timestamp(content["cutoff"]).as_unit("ns")
     model.series_ = pd.Index(content["series"])
+    model.covariates_ = tuple(content["covariates"])
     idata = az.from_netcdf(str(folder / "posterior.nc"), engine="h5netcdf")
     idata.load()
     model.idata_ = idata

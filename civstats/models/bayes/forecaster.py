@@ -59,12 +59,15 @@ class BayesDemand(Forecaster):
     priors : Priors or mapping of str to Prior, optional
         Replacements by name; see :class:`Priors`.
     draws, tune, chains : int
+        The largest of thousands of R-hats is above 1.01 by chance alone unless draws are many: the
+        default is for tens of thousands of levels.
     target_accept : float
-    sampler : {"nutpie", "numpyro", "pymc"}
+    sampler : {"nutpie", "pymc"}
+        numpyro is refused: the likelihood is not written in JAX.
     parametrisation : {"whitened", "centred", "noncentred"}
         Of the levels; it changes the sampler's work, not the posterior. ``whitened``: standard
         normal numbers pushed through each walk's Gaussian posterior given pseudo-data, so that a
-        series is centred as far as its own days allow. numpyro needs one of the other two.
+        series is centred as far as its own days allow.
     seed : int
     progress : bool
     n_jobs : int, optional
@@ -108,7 +111,7 @@ class BayesDemand(Forecaster):
         harmonics: int = 2,
         covariates: bool = True,
         priors: Priors | Mapping[str, Any] | None = None,
-        draws: int = 2000,
+        draws: int = 3000,
         tune: int = 500,
         chains: int = 2,
         target_accept: float = 0.8,
@@ -121,12 +124,13 @@ class BayesDemand(Forecaster):
         super().__init__(treatment=treatment)
         check_arguments(
             family=family, drift=drift, sampler=sampler, parametrisation=parametrisation, draws=draws,
-            tune=tune, chains=chains, harmonics=harmonics, target_accept=target_accept,
+            tune=tune, chains=chains, harmonics=harmonics, target_accept=target_accept, seed=seed,
+            n_jobs=n_jobs, priors=priors,
         )  # fmt: skip
         if isinstance(priors, Priors):
             self.priors = priors
         else:
-            self.priors = Priors().replaced(**dict(priors or {}))
+            self.priors = Priors.of(family).replaced(**dict(priors or {}))
         self.family, self.drift, self.harmonics, self.covariates = (
             family,
             drift,
@@ -173,8 +177,8 @@ class BayesDemand(Forecaster):
         self._scale = sales.scale
         arrays = _components.model_arrays(self._layout, sales, hints, self.priors)
         structure = (
-            self._layout.names, self._layout.starts.tolist(), self._layout.by_date.tolist(),
-            hints.slow.tolist(), str(self.priors), self.parametrisation,
+            self._layout.structure, hints.slow.tolist(), str(self.priors), self.parametrisation,
+            self.family,
         )  # fmt: skip
         if structure == self._structure and self._compiled is not None:
             self._compiled = self._compiled.with_data(**{f"_{n}": a for n, a in arrays.items()
@@ -192,6 +196,11 @@ class BayesDemand(Forecaster):
 
         if not hasattr(self, "_layout"):
             raise ForecastError("BayesDemand has no data: call fit(panel) or build(panel) first")
+        if not hasattr(self, "model_"):
+            raise ForecastError(
+                "BayesDemand was loaded, and what it was fitted on is not stored with it: fit(panel) "
+                "samples anew"
+            )
         if self.sampler == "nutpie" and self._compiled is None:
             self._compiled = _samplers.compile_nutpie(self.model_)
         drawn = _samplers.sample(
@@ -306,7 +315,7 @@ class BayesDemand(Forecaster):
         """
         drawn = self._drawn()
         if panel is not None:
-            require_same(panel, self._days)
+            require_same(panel, self._days, self.treatment)
         return recover_days(
             drawn, self._days, self._statics, self, list(check_level(levels)), n_draws, seed
         )

@@ -112,9 +112,17 @@ class Prior:
         return out
 
 
+_POSITIVE = ("half_normal", "log_normal")
+_FITTING = {"intercept": ("normal",), "zero_prob": ("beta",)}
+"""Families whose support is that of the parameter; of all others it is the positive numbers."""
+
+
 @dataclass(frozen=True)
 class Priors:
     """Every prior of :class:`BayesDemand`; levels and effects are logs of units per day.
+
+    Those of the normal family are in mean days of the series instead, with defaults of their own:
+    see :meth:`of`.
 
     Attributes
     ----------
@@ -163,10 +171,30 @@ class Priors:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name == "coefficient_scale":
-                if not (np.isfinite(value) and value > 0):
+                if not (isinstance(value, int | float) and np.isfinite(value) and value > 0):
                     raise CivstatsError(f"coefficient_scale must be positive, but got {value!r}")
             elif not isinstance(value, Prior):
                 raise CivstatsError(f"{field.name} must be a Prior, but got {value!r}")
+            elif value.family not in (fit := _FITTING.get(field.name, _POSITIVE)):
+                raise CivstatsError(
+                    f"{field.name} takes a prior of the family {' or '.join(fit)}, whose values it "
+                    f"can have, but got {value.family!r}"
+                )
+
+    @classmethod
+    def of(cls, family: str) -> Priors:
+        """Return the default priors of a family of :class:`BayesDemand`.
+
+        Levels of the normal family are in mean days of their series, 1 by construction: the
+        departures that their priors allow are of that order.
+        """
+        if family != "normal":
+            return cls()
+        tight = Prior("half_normal", 0.2)
+        return cls(
+            intercept=Prior("normal", 1.0, 0.5), department_sd=tight, item_sd=tight, store_sd=tight,
+            series_sd=Prior("half_normal", 0.3),
+        )  # fmt: skip
 
     @property
     def names(self) -> list[str]:
@@ -191,7 +219,7 @@ class Priors:
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers and strings, for JSON."""
         return {
-            n: v if isinstance(v, float) else [v.family, v.first, v.second]
+            n: [v.family, v.first, v.second] if isinstance(v, Prior) else float(v)
             for n in self.names
             for v in [getattr(self, n)]
         }

@@ -109,7 +109,7 @@ def find_problems(obs: Observations, layout: Layout, chains: int) -> list[Proble
         )
     zeros = count(exact & (obs.y > 0), layout.series, len(ids)) == 0
     never = [i for i, z, e in zip(ids, zeros, exact_days, strict=True) if z and e > 0]
-    if never and len(never) < len(ids):
+    if never:
         out.append(
             Problem(
                 "series without sales",
