@@ -124,7 +124,7 @@ def main(
     tune: Annotated[int, typer.Option(help="Tuning steps of a chain.")] = 500,
     chains: Annotated[int, typer.Option(help="Chains.")] = 2,
     target_accept: Annotated[float, typer.Option(help="Higher: smaller steps.")] = 0.8,
-    sampler: Annotated[str, typer.Option(help="nutpie or pymc.")] = "nutpie",
+    sampler: Annotated[str, typer.Option(help="nutpie, numpyro or pymc.")] = "nutpie",
     checked: Annotated[int, typer.Option(help="Replicated panels.")] = 200,
     rows: Annotated[int, typer.Option(help="Days left out one at a time, at most.")] = 5000,
     boot: Annotated[int, typer.Option(help="Bootstrap replicates of the PIT.")] = 300,

@@ -293,7 +293,6 @@ def test_priors_are_replaced_by_name_only():
         ({"family": "gamma"}, "family must be one of"),
         ({"draws": 0}, "draws must be a whole number"),
         ({"target_accept": 1.0}, "target_accept must lie"),
-        ({"sampler": "numpyro"}, "needs the likelihood in JAX"),
     ],
 )
 def test_arguments_are_checked(given, message):

@@ -192,3 +192,45 @@ def test_levels_agree_with_the_demand_filters():
     spread = np.hypot(eta.std(axis=0), smoothed.sd)
     assert np.sqrt(np.mean(np.square(difference / spread))) < 0.5
     assert np.corrcoef(eta.mean(axis=0), smoothed.mean + obs.offset)[0, 1] > 0.97
+
+
+def test_nutpies_draws_are_read_as_nutpie_reads_them(panel) -> None:
+    import nutpie
+
+    from civstats.models.bayes import _samplers
+
+    model = BayesDemand(harmonics=0).build(panel)
+    compiled = _samplers.compile_nutpie(model.model_)
+    options = {
+        "draws": 50, "tune": 50, "chains": 2, "cores": 1, "seed": 0, "progress_bar": False,
+        "save_warmup": False,
+    }  # fmt: skip
+    theirs = nutpie.sample(compiled, **options)
+    raw = nutpie.sample(compiled, return_raw_trace=True, **options)
+    ours = _samplers.read_trace(*raw.get_arrow_trace(), compiled.coords)
+    assert set(ours.posterior) == set(theirs.posterior)
+    for name, values in theirs.posterior.items():
+        assert ours.posterior[name].dims == values.dims
+        np.testing.assert_allclose(ours.posterior[name], values, rtol=1e-6)
+    for name in ("diverging", "energy", "depth", "n_steps"):
+        np.testing.assert_array_equal(ours.sample_stats[name], theirs.sample_stats[name])
+
+
+def test_numpyro_draws_from_the_same_posterior(panel) -> None:
+    for name in ("jax", "numpyro"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed: pip install 'civstats[numpyro]'")
+    drawn = {
+        sampler: BayesDemand(
+            harmonics=0, draws=400, tune=400, chains=2, n_jobs=1, sampler=sampler
+        ).fit(panel)
+        for sampler in ("nutpie", "numpyro")
+    }
+    for name in ("level", "dispersion", "coefficient"):
+        one, other = (m.idata_.posterior[name] for m in drawn.values())
+        dims = ("chain", "draw")
+        gap = np.abs(one.mean(dims) - other.mean(dims)) / one.std(dims)
+        # Monte Carlo error of means of 800 draws each, ESS of a few hundred.
+        assert float(gap.mean()) < 0.1
+        ratio = other.std(dims) / one.std(dims)
+        assert float(np.abs(np.log(ratio)).mean()) < 0.12

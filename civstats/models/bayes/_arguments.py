@@ -56,11 +56,6 @@ def check_arguments(
         )
     if not isinstance(target_accept, int | float) or not 0 < target_accept < 1:
         raise CivstatsError(f"target_accept must lie in (0, 1), but got {target_accept!r}")
-    if sampler == "numpyro":
-        raise CivstatsError(
-            "sampler 'numpyro' needs the likelihood in JAX, which this version does not have: "
-            "use 'nutpie' or 'pymc'"
-        )
 
 
 def note_days(

@@ -150,6 +150,8 @@ class _KernelOp(Op):
     made: str
     slopes: int
     """How many inputs have slopes: they come first, and their slopes are the last outputs."""
+    like: tuple[int | None, ...]
+    """Which input each output has the shape of; None is a number."""
 
     def make_node(self, *inputs: Any) -> Apply:
         tensors = [
@@ -184,7 +186,7 @@ class CountDays(_KernelOp):
 
     function = staticmethod(count_slopes)
     kinds = "vmvv" + "miims" + "iiimvvv" + "iiimvv"
-    made, slopes = "svmvv", 4
+    made, slopes, like = "svmvv", 4, (None, 0, 1, 2, 3)
 
 
 class NormalDays(_KernelOp):
@@ -192,7 +194,7 @@ class NormalDays(_KernelOp):
 
     function = staticmethod(normal_slopes)
     kinds = "vmv" + "mii" + "iiimvvi"
-    made, slopes = "svmv", 3
+    made, slopes, like = "svmv", 3, (None, 0, 1, 2)
 
 
 class Walk(_KernelOp):
@@ -200,7 +202,7 @@ class Walk(_KernelOp):
 
     function = staticmethod(walk)
     kinds = "vvvsm" + "vvmmiii" + "s"
-    made, slopes = "vs", 5
+    made, slopes, like = "vs", 5, (0, None)
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[i < 5, i < 5] for i in range(13)]
@@ -218,7 +220,7 @@ class _WalkSlopes(_KernelOp):
 
     function = staticmethod(walk_slopes)
     kinds = Walk.kinds + "vvs"
-    made, slopes = "vvvsm", 0
+    made, slopes, like = "vvvsm", 0, (0, 1, 2, 3, 4)
 
 
 class Inform(_KernelOp):
@@ -226,7 +228,7 @@ class Inform(_KernelOp):
 
     function = staticmethod(inform)
     kinds = "vvvvv"
-    made, slopes = "vs", 3
+    made, slopes, like = "vs", 3, (0, None)
 
     def connection_pattern(self, node: Apply) -> list[list[bool]]:
         return [[i < 3, i < 3] for i in range(5)]
@@ -244,7 +246,7 @@ class _InformSlopes(_KernelOp):
 
     function = staticmethod(inform_slopes)
     kinds = Inform.kinds + "vs"
-    made, slopes = "vvv", 0
+    made, slopes, like = "vvv", 0, (0, 0, 0)
 
 
 def _connected(gradients: Sequence[Any], outputs: Sequence[Any]) -> list[Any]:

@@ -62,8 +62,8 @@ class BayesDemand(Forecaster):
         The largest of thousands of R-hats is above 1.01 by chance alone unless draws are many: the
         default is for tens of thousands of levels.
     target_accept : float
-    sampler : {"nutpie", "pymc"}
-        numpyro is refused: the likelihood is not written in JAX.
+    sampler : {"nutpie", "numpyro", "pymc"}
+        All three call the same compiled likelihood; numpyro and JAX are installed besides.
     parametrisation : {"whitened", "centred", "noncentred"}
         Of the levels; it changes the sampler's work, not the posterior. ``whitened``: standard
         normal numbers pushed through each walk's Gaussian posterior given pseudo-data, so that a
