@@ -62,6 +62,18 @@ def test_a_failing_posterior_stamps_the_report_and_a_sound_one_does_not():
         assert "Model1\\_censor" in text or "Model1_censor" in text
 
 
+@pytest.mark.parametrize(("more", "code"), [([], 3), (["--allow-failed-gates"], 0)])
+def test_a_study_on_a_posterior_that_fails_fails_unless_told_otherwise(monkeypatch, more, code):
+    from typer.testing import CliRunner
+
+    study = importlib.import_module("value_of_instock")
+    said = ["BayesDemand_censor, fitted up to 03 Dec 2023: R-hat 1.2"]
+    monkeypatch.setattr(study, "run", lambda *_: said)
+    result = CliRunner().invoke(study.app, more)
+    assert result.exit_code == code
+    assert ("R-hat 1.2" in result.output) == (code == 3)
+
+
 def test_without_a_posterior_nothing_is_said():
     shown = importlib.import_module("value_gates")
     report = Report("t")

@@ -90,6 +90,62 @@ def test_told_otherwise_the_study_goes_on_under_a_stamp(command, tmp_path):
     assert ">Prior sensitivity</h2>" in page
 
 
+@pytest.mark.parametrize("treatment", ["ignore", "mask"])
+def test_where_nothing_is_told_as_lost_the_rest_is_reviewed(command, tmp_path, treatment):
+    result = invoke(command, tmp_path, "--treatment", treatment)
+    assert result.exit_code == 0, result.output
+    names = pd.read_csv(tmp_path / "parameters.csv")["parameter"]
+    assert not names.str.contains("lost").any()
+    assert ">Pooling</h2>" in (tmp_path / "report.html").read_text()
+
+
+def test_a_panel_without_stockouts_is_reviewed(command, tmp_path, monkeypatch):
+    import posterior_review
+
+    panel = command["panel"].assign(y=command["panel"]["demand"], is_censored=False)
+    monkeypatch.setattr(posterior_review, "load", lambda config: panel)
+    result = invoke(command, tmp_path, "--rate", "0")
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "diagnostics.json").read_text())["passed"]
+
+
+def test_draws_are_kept_when_a_check_fails(command, tmp_path, monkeypatch):
+    import posterior_work
+
+    def broken(*_):
+        raise ValueError("broken")
+
+    monkeypatch.setattr(posterior_work, "leave_out", broken)
+    assert invoke(command, tmp_path).exit_code == 1
+    assert (tmp_path / "posterior.nc").exists()
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_part_days_lose_what_their_hours_out_would_have_sold(command):
+    """Half a day in stock, by the slow sum: E[rest | sales] of a gamma known from half a day."""
+    import posterior_work
+
+    panel = command["panel"].copy()
+    part = ~panel["is_censored"].to_numpy() & (np.arange(len(panel)) % 5 == 0)
+    panel["in_stock_share"] = np.where(part, 0.5, np.where(panel["is_censored"], 0.0, 1.0))
+    model = StandIn().fit(panel)
+    found = posterior_work.lost_units(model, panel)["lost units"].ravel()
+    y, kind = model.obs.y, model.obs.kind
+    assert part.sum() > 20
+    for at in (0, 777):
+        level = model._levels(np.array([at]))[0][model.series]
+        total = 0.0
+        for i in range(len(y)):
+            mu = np.exp(level[i])
+            if part[i]:
+                total += 0.5 * mu * (A + y[i]) / (A + 0.5 * mu)
+            elif kind[i] == BOUND:
+                total += float(NegBin(A).conditional_mean(y[i], level[i])) - y[i]
+            elif kind[i] == 2:
+                total += mu
+        assert found[at] == pytest.approx(total, rel=1e-9)
+
+
 def test_lost_units_are_those_of_every_draw(command):
     import posterior_work
 
