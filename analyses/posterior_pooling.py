@@ -27,7 +27,8 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``panel, row, way, value, lo, hi``: log units on an ordinary day, averaged over the series'
-        days; mean days of the series under the normal family. Alone: the maximum of the censored likelihood of that series' days, offsets and
+        days; mean days of the series under the normal family. Those with the fewest days known
+        exactly come first; of many series the middle is left out. Alone: the maximum of the censored likelihood of that series' days, offsets and
         dispersion at their posterior means, with 80 % bands from its curvature; missing where no
         finite maximum exists (nothing but bounds, nothing sold). Partially pooled: the posterior.
         Completely: one level for all series of the panel.
@@ -40,7 +41,8 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
     at = np.floor((np.arange(_DRAWS) + 0.5) * len(level) / _DRAWS).astype(int)
     eta, family = model.predictor(draws=at)
     y, share = panel[Y].to_numpy(dtype=float), data["exposure"].to_numpy().astype(float)
-    if isinstance(family, Normal):
+    normal = isinstance(family, Normal)
+    if normal:
         # Levels of series that sell little and much are of one size on the model's own scale.
         scale = model._scale[series]
         eta, y = eta / scale, y / scale
@@ -53,7 +55,7 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
     order = np.argsort(exact, kind="stable")
     ends = n > 2 * _SHOWN
     members = np.r_[order[:_SHOWN], order[-_SHOWN:]] if ends else order
-    panel_name = f"fewest days known exactly first{', the middle left out' if ends else ''}"
+    panel_name = "both ends" if ends else "all series"
     everyone = best(pooled, y[live], offset[live], kind[live] == BOUND, share[live])[0]
     names = panel[ID].cat.categories
     rows: list[tuple] = []
@@ -66,7 +68,9 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
         value, sd = best(pooled, y[mine], offset[mine], kind[mine] == BOUND, share[mine])
         rows.append((panel_name, name, "no pooling", value, value - _Z80 * sd, value + _Z80 * sd))
         own = owner == s
-        mean = level[:, own] @ (weights[own] / weights[own].sum())
+        share = weights[own] / weights[own].sum()
+        # What drifts is compared as one level that expects as much: a mean of logs would be lower.
+        mean = level[:, own] @ share if normal else np.log(np.exp(level[:, own]) @ share)
         lo, hi = np.quantile(mean, [0.1, 0.9])
         rows.append((panel_name, name, "partial pooling", float(mean.mean()), lo, hi))
         rows.append((panel_name, name, "complete pooling", everyone, np.nan, np.nan))

@@ -59,7 +59,7 @@ def pooled(report: Report, found: Found) -> None:
         pooling(
             table, title,
             "Level of a series on an ordinary day, by how much it learns from the others; bars: 80 %. "
-            "In brackets: days on which its demand is known exactly.",
+            "In brackets: days on which its demand is known exactly, the fewest first; of many series both ends.",
             unit="log units a day" if unit == "log units" else "mean days of the series",
         ),
         "pooling",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+import tempfile
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pymc as pm
 
 from civstats.schema import CivstatsError
@@ -48,48 +47,33 @@ def compile_nutpie(model: pm.Model) -> Any:
     )
 
 
-def read_trace(draws: Sequence[Any], stats: Sequence[Any], coords: Mapping[str, Any]) -> Any:
-    """Return nutpie's draws and the sampler's numbers, the levels in half the memory.
-
-    nutpie's own conversion holds every draw several times over; of tens of thousands of levels that
-    is most of what a fit needs.
+def read_draws(held: Any) -> Any:
+    """Return draws that lie on disk, without helper variables, the levels in half the memory.
 
     Parameters
     ----------
-    draws, stats : sequence of pyarrow.RecordBatch
-        One a chain, a row a draw, warm-up first.
-    coords : mapping of str to labels
+    held : arviz.InferenceData
+        Lazy: whatever is left out here is never read.
     """
     import arviz as az
-    import pyarrow as pa
 
     posterior: dict[str, np.ndarray] = {}
-    numbers: dict[str, np.ndarray] = {}
     dims: dict[str, list[str]] = {}
-    for chain, (drawn, said) in enumerate(zip(draws, stats, strict=True)):
-        warm_up = int(pa.array(said.column("tuning")).to_numpy(zero_copy_only=False).sum())
-        for batch, out in ((drawn, posterior), (said, numbers)):
-            for name, field in zip(batch.column_names, batch.schema, strict=True):
-                told = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
-                shape = [int(n) for n in told.get("shape", "").split(",") if n]
-                column = pa.array(batch.column(name)).slice(warm_up)
-                # Arrays of the sampler (gradients, mass matrices) are not kept.
-                if column.null_count or (batch is said and shape):
-                    continue
-                values = (column.flatten() if shape else column).to_numpy(zero_copy_only=False)
-                if values.dtype.kind not in "fiub":
-                    continue
-                kind = np.float32 if name == "level" else values.dtype
-                made = out.setdefault(
-                    name, np.empty((len(draws), batch.num_rows - warm_up, *shape), dtype=kind)
-                )
-                made[chain] = values.reshape(-1, *shape)
-                if batch is drawn:
-                    dims[name] = [d for d in told.get("dims", "").split(",") if d]
-    return az.from_dict(
-        posterior, sample_stats=numbers, dims=dims,
-        coords={name: pd.Index(labels) for name, labels in coords.items()},
-    )  # fmt: skip
+    coords: dict[str, np.ndarray] = {}
+    for label, values in held.posterior.items():
+        name = str(label)
+        if name.endswith((HIDDEN, "__")):
+            continue
+        kind = np.float32 if name == "level" else values.dtype
+        posterior[name] = np.empty(values.shape, dtype=kind)
+        for chain in range(len(values)):
+            posterior[name][chain] = values[chain].to_numpy()
+        dims[name] = [str(d) for d in values.dims[2:]]
+        coords |= {d: values[d].to_numpy() for d in dims[name] if d in values.coords}
+    numbers = {
+        str(n): v.to_numpy() for n, v in held.sample_stats.items() if v.dims == ("chain", "draw")
+    }
+    return az.from_dict(posterior, sample_stats=numbers, dims=dims, coords=coords)
 
 
 def sample(
@@ -108,21 +92,24 @@ def sample(
     """Draw from the posterior; an ``arviz.InferenceData`` without warm-up."""
     if sampler == "nutpie":
         import nutpie
+        from nutpie import zarr_store
 
-        raw = nutpie.sample(
-            compiled,
-            draws=draws,
-            tune=tune,
-            chains=chains,
-            cores=cores,
-            seed=seed,
-            target_accept=target_accept,
-            progress_bar=progress,
-            save_warmup=False,
-            return_raw_trace=True,
-        )
-        batches, said = raw.get_arrow_trace()
-        return read_trace(batches, said, compiled.coords)
+        # On disk while they are drawn: in memory nutpie holds tens of thousands of levels several
+        # times over. Removed whatever happens.
+        with tempfile.TemporaryDirectory(prefix="civstats-draws-") as folder:
+            held = nutpie.sample(
+                compiled,
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                cores=cores,
+                seed=seed,
+                target_accept=target_accept,
+                progress_bar=progress,
+                save_warmup=False,
+                zarr_store=zarr_store.LocalStore(folder),
+            )
+            return read_draws(held)
     extra = {}
     if sampler == "numpyro":
         from civstats.models.bayes import _jax  # noqa: F401
