@@ -52,7 +52,9 @@ def decide(report: Report, results: Results, config: dict) -> None:
 def _in_short(results: Results, config: dict) -> str:
     """The answer in a paragraph."""
     money, k = money_in(config), config["top"]
-    ranking, main = results.ranking, results.levers.iloc[0]
+    ranking, main, cost = results.ranking, results.total("gain").iloc[0], config["cost"]
+    # Of those that are worth their cost.
+    k = min(k, int((ranking["value_mean"] > 0).sum()))
     parts = []
     lost = results.total("lost")
     if len(lost):
@@ -65,16 +67,32 @@ def _in_short(results: Results, config: dict) -> str:
     parts.append(
         f"In the coming {config['h']} days the lever “{results.choice.title}” brings "
         f"**{money(main['value_mean'])}** net ({band(main, 'value', money)}); "
-        f"{money(main['gross_mean'])} before what customers would have bought anyway is taken off."
+        f"{money(main['gross_mean'])} before what customers would have bought anyway"
+        + (
+            " is taken off."
+            if cost is None
+            else f" and {money(cost)} in each series it changes are taken off."
+        )
     )
-    if held > 0:
+    if held > 0 and cost is not None:
+        # Losses further down would make any share of the whole a riddle.
+        first = ranking["value_mean"].iloc[:k].sum()
+        parts.append(
+            f"Begin with the first {k} of {len(ranking):,} series, worth {money(first)}"
+            + ("; the others cost more than they bring. " if k < config["top"] else ". ")
+            + f"On top are {', '.join(literal(str(x)) for x in ranking[ID].iloc[:3])}."
+        )
+    elif held > 0:
         parts.append(
             f"Begin with the first {k} of {len(ranking):,} series: they hold {100 * held:.0f} % of that. On "
             f"top are {', '.join(literal(str(x)) for x in ranking[ID].iloc[:3])}."
         )
+    if k == 0:
+        parts.append("No series is worth its cost.")
+        return " ".join(parts)
     sure = ranking["prob_top_k"].to_numpy(float)[:k]
     parts.append(
-        f"The order is less sure than the sum: one of the first {k} belongs there with a chance of "
+        f"The order is less sure than the sum: one of the first {k} belongs among the best {config['top']} with a chance of "
         f"{100 * sure.mean():.0f} % on average."
     )
     return " ".join(parts)
@@ -91,8 +109,15 @@ def _assumptions(report: Report, results: Results, config: dict) -> None:
     lo, hi = np.quantile(results.recaptured, [0.1, 0.9])
     cost = config["cost"]
     points = [
-        f"**Demand** comes from `{results.chosen}`. Demand and stockouts are drawn together, world by world, "
-        "and the world with the lever shares every draw with the one without it.",
+        f"**Demand** comes from `{results.chosen}`. "
+        + (
+            "Demand and stockouts are drawn together, world by world: a world of high demand empties its own "
+            "shelves. "
+            if results.outages.base == "shelf"
+            else "Stock is not on record, so outages are drawn from each series' own flags: their chance rises "
+            "with expected demand, but the luck of a day's demand does not move it. "
+        )
+        + "The world with the lever shares every draw with the one without it.",
         f"**Margin**: {said}"
         + (
             f", give or take {100 * sd:g} points (one standard deviation, the same in every series)."
@@ -128,7 +153,8 @@ def _evidence(results: Results, config: dict) -> str:
     text += (
         f" The panel's own figures: sister items sold {shown[0]} % of the units lost that day (standard error "
         f"{100 * found.substitute_se:.0f}), and the item itself {shown[1]} % ({100 * found.later_se:.0f}) in the "
-        f"{found.within_days} days after, beyond what is usual. Where demand itself empties shelves, both are too low."
+        f"{found.within_days} days after, beyond what is usual. Where demand itself empties shelves they are no measure: the first is too low, and "
+        "the second mixes what customers come back for with busy days in a row and with shelves still short."
     )
     if min(found.substitute, found.later) < 0:
         text += " Below zero means less was sold than usual: a shelf that was empty is not full at once."

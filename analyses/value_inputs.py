@@ -81,7 +81,7 @@ def check_worth(config: dict) -> None:
     if not isinstance(config["margin"], str):
         check_share("margin", config["margin"])
     MarginPrior(0.5, config["margin_sd"])
-    if config["recapture"] != "estimate":
+    if config["recapture"] not in ("estimate", 0, 1):
         RecapturePrior(config["recapture"], config["recapture_sd"])
     cost = config["cost"]
     if cost is not None and not 0 <= cost < np.inf:

@@ -77,8 +77,11 @@ def recapture_of(past: Past, n: int, config: dict) -> np.ndarray:
     wanted, sd = config["recapture"], config["recapture_sd"]
     if wanted == "estimate":
         if past.recapture is not None:
-            return past.recapture.total(n, config["seed"])
+            # Not the draws that availability begins with.
+            return past.recapture.total(n, np.random.default_rng([config["seed"], 11]))
         wanted = RecapturePrior().mean
+    if wanted in (0, 1):
+        return np.full(n, float(wanted))
     return RecapturePrior(wanted, sd).draw(n, config["seed"])
 
 
@@ -109,7 +112,8 @@ def price_levers(
 
     gross = gain(main, panel, demand, base, shelf, margin, config)
     net = net_of(gross, config["cost"])
-    rows = [_line(main, gross, net)]
+    # Beside each other before cost: what the others cost nobody said.
+    rows = [_line(main, gross, net_of(gross)) | {"cost": _line(main, gross, net)["cost"]}]
     for other in others(main, k, shelf, config):
         found = gain(other, panel, demand, base, shelf, margin, config)
         rows.append(_line(other, found, net_of(found)))

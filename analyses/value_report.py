@@ -91,7 +91,7 @@ def _facts(report: Report, results: Results, config: dict) -> None:
         if FLAG_KNOWN not in results.panel.columns
         else (f"{100 * out_share(results.panel):.1f} %", "of the days whose status is known"),
     }
-    lost, main = results.total("lost"), results.levers.iloc[0]
+    lost, main = results.total("lost"), results.total("gain").iloc[0]
     if len(lost):
         facts[f"Lost in {config['past']} days"] = (
             money(lost.iloc[0]["gross_mean"]),

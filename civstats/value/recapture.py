@@ -37,7 +37,11 @@ class RecaptureEstimate:
     within_days: int
 
     def total(
-        self, n: int, seed: int = 0, *, prior: tuple[float, float] = (0.5, 0.2)
+        self,
+        n: int,
+        seed: int | np.random.Generator = 0,
+        *,
+        prior: tuple[float, float] = (0.5, 0.2),
     ) -> np.ndarray:
         """Draw the total share for `net_gains`, shape (n,): estimate and prior weighed together.
 

@@ -194,11 +194,6 @@ def coefficients(layout: Layout, priors: Priors, hints: Hints, data: Data) -> An
     return pm.Deterministic("department_coefficient", beta, dims=("department", "regressor"))
 
 
-def _kept_level(level: Any) -> None:
-    """Keep draws of the levels, nearly all there are of scalars, in half the memory."""
-    pm.Deterministic("level", pt.cast(level, "float32"), dims="node")
-
-
 def drifting_level(
     layout: Layout,
     priors: Priors,
@@ -223,8 +218,7 @@ def drifting_level(
         fixed = (hints.slow, layout.department, layout.starts, descent)
         level, density = applied(Walk(), raw, base.mean, drift, base.spread, beta, *known, *fixed)
         pm.Potential("level_change", density)
-        _kept_level(level)
-        return level
+        return pm.Deterministic("level", level, dims="node")
     heads = layout.starts[:-1]
     by_series = drift[layout.department]
     if parametrisation == NONCENTRED:
@@ -234,9 +228,7 @@ def drifting_level(
             (sd * (raw - descent * sd))[heads], base.mean + base.spread * raw[heads]
         )
         walked = pt.cumsum(steps)
-        level = walked - (walked - steps)[heads][node_series]
-        _kept_level(level)
-        return level
+        return pm.Deterministic("level", walked - (walked - steps)[heads][node_series], dims="node")
     later = np.setdiff1d(np.arange(n), heads)
     level = pm.Flat("level", dims="node", initval=hints.level)
     density = pm.logp(pm.Normal.dist(base.mean, base.spread), level[heads]).sum()
