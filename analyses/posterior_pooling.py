@@ -68,9 +68,9 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
         value, sd = best(pooled, y[mine], offset[mine], kind[mine] == BOUND, share[mine])
         rows.append((panel_name, name, "no pooling", value, value - _Z80 * sd, value + _Z80 * sd))
         own = owner == s
-        share = weights[own] / weights[own].sum()
+        by_days = weights[own] / weights[own].sum()
         # What drifts is compared as one level that expects as much: a mean of logs would be lower.
-        mean = level[:, own] @ share if normal else np.log(np.exp(level[:, own]) @ share)
+        mean = level[:, own] @ by_days if normal else np.log(np.exp(level[:, own]) @ by_days)
         lo, hi = np.quantile(mean, [0.1, 0.9])
         rows.append((panel_name, name, "partial pooling", float(mean.mean()), lo, hi))
         rows.append((panel_name, name, "complete pooling", everyone, np.nan, np.nan))
