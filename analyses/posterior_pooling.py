@@ -28,8 +28,8 @@ def pooling_table(model: BayesDemand, panel: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         ``panel, row, way, value, lo, hi``: log units on an ordinary day, averaged over the series'
         days; mean days of the series under the normal family. Those with the fewest days known
-        exactly come first; of many series the middle is left out. Alone: the maximum of the censored likelihood of that series' days, offsets and
-        dispersion at their posterior means, with 80 % bands from its curvature; missing where no
+        exactly come first; of many series the middle is left out. Alone: the maximum of the
+        censored likelihood of that series' days, offsets and dispersion at their posterior means, with 80 % bands from its curvature; missing where no
         finite maximum exists (nothing but bounds, nothing sold). Partially pooled: the posterior.
         Completely: one level for all series of the panel.
     """

@@ -78,8 +78,10 @@ def diagnose(model: BayesDemand, panel: pd.DataFrame) -> Found:
     lost = lost_units(model, panel)
     table = parameter_table(model.idata_)
     # Nothing was lost where there is no stockout, or none that is told as one.
-    mine = parameter_table(lost) if lost else table.iloc[:0]
-    table = pd.concat([table, mine], ignore_index=True) if lost else table
+    mine = table.iloc[:0]
+    if lost:
+        mine = parameter_table(lost)
+        table = pd.concat([table, mine], ignore_index=True)
     held = gates(model.idata_, parameters=table)
     return Found(
         table,

@@ -111,9 +111,11 @@ def price_levers(
         return net_gains(gains, recapture=share, cost=cost)
 
     gross = gain(main, panel, demand, base, shelf, margin, config)
-    net = net_of(gross, config["cost"])
+    before_cost = net_of(gross)
+    net = before_cost if config["cost"] is None else net_of(gross, config["cost"])
+    cost = float(net["cost"].sum()) if "cost" in net else np.nan
     # Beside each other before cost: what the others cost nobody said.
-    rows = [_line(main, gross, net_of(gross)) | {"cost": _line(main, gross, net)["cost"]}]
+    rows = [_line(main, gross, before_cost) | {"cost": cost}]
     for other in others(main, k, shelf, config):
         found = gain(other, panel, demand, base, shelf, margin, config)
         rows.append(_line(other, found, net_of(found)))
@@ -167,7 +169,7 @@ def _line(choice: Choice, gross: xr.Dataset, net: xr.Dataset) -> dict[str, Any]:
         | {f"units_{b}": before[f"units_{b}"] for b in bands}
         | {f"gross_{b}": before[f"value_{b}"] for b in bands}
         | {f"value_{b}": after[f"value_{b}"] for b in bands}
-        | {"cost": float(net["cost"].sum()) if "cost" in net else np.nan}
+        | {"cost": np.nan}
     )
 
 

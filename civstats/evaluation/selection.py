@@ -219,11 +219,9 @@ def _tails(
             log_weight = log_weight + family.log_survival(cap[:, :, None], eta)
             log_survival = np.logaddexp.reduce(log_weight, axis=2)
             survival[part] = np.exp(log_survival)
-            # Of a demand that cannot reach the cap nothing is held beyond it.
-            reached = np.isfinite(log_survival)[:, :, None]
-            held = np.where(
-                reached, np.exp(log_weight - np.where(reached, log_survival[:, :, None], 0.0)), 0.0
-            )
+            # Of a demand that cannot reach the cap all weights are 0, and stay 0.
+            usual = np.where(np.isfinite(log_survival), log_survival, 0.0)
+            held = np.exp(log_weight - usual[:, :, None])
             above[part] = (held * family.conditional_mean(cap[:, :, None], eta)).sum(axis=2)
             continue
         assert isinstance(some, DrawRows)
